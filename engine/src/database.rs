@@ -1,0 +1,441 @@
+//! The database: opens a data directory and ties log, catalog, dataflow and snapshots together.
+//!
+//! Layout of a data directory: `log/` (see `log`), `store/` (RocksDB, see `store`).
+//!
+//! Lock order: `ddl` → `checkpointing` → `graph` → `published`. The log has locks of its own, taken last.
+
+use crate::catalog::{Catalog, Column, Object, ObjectKind};
+use crate::ddl::{DdlState, is_append_only};
+use crate::env::{Env, RealEnv};
+use crate::function::{Module, ModuleHost};
+use crate::graph::{Graph, ViewState, inputs_of};
+use crate::input::Uppers;
+use crate::log::{Log, LogOptions};
+use crate::plan::Plan;
+use crate::relation::Relation;
+use crate::snapshot::Snapshot;
+use crate::store::{CatalogChange, Checkpoint, Store, from_json};
+use crate::subscription::{SubscribeOptions, Subscription};
+use crate::ticker::Ticker;
+use crate::transaction::{TableLocks, Transaction};
+use crate::{Epoch, Error, ObjectId, Result};
+use parking_lot::{Condvar, Mutex};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Knobs; the defaults are what `millpond serve` uses.
+#[derive(Clone, Debug)]
+pub struct DatabaseOptions {
+    pub log: LogOptions,
+    /// Time between two checkpoints of changed state.
+    pub checkpoint_interval: Duration,
+}
+
+impl Default for DatabaseOptions {
+    fn default() -> Self {
+        DatabaseOptions { log: LogOptions::default(), checkpoint_interval: Duration::from_secs(10) }
+    }
+}
+
+/// How fresh a snapshot must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadMode {
+    /// Everything acknowledged before the call.
+    Strict,
+    /// Whatever the last tick published.
+    Latest,
+}
+
+/// How far a backfill is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BackfillProgress {
+    pub rows_done: u64,
+    pub rows_total: u64,
+}
+
+/// What to create.
+#[derive(Debug)]
+pub enum Create {
+    Stream { name: String, columns: Vec<Column>, partitions: u32, key: Vec<usize>, definition: String },
+    Table { name: String, columns: Vec<Column>, key: Vec<usize>, definition: String },
+    Module { name: String, bytes: Vec<u8>, definition: String },
+}
+
+impl Create {
+    /// Name of what is to be created.
+    pub fn name(&self) -> &str {
+        match self {
+            Create::Stream { name, .. } | Create::Table { name, .. } | Create::Module { name, .. } => name,
+        }
+    }
+}
+
+/// A view to create: `plan` computes `columns`.
+#[derive(Debug)]
+pub struct CreateView {
+    pub name: String,
+    pub columns: Vec<Column>,
+    pub plan: Plan,
+    pub definition: String,
+    pub modules: Vec<ObjectId>,
+}
+
+/// An open data directory.
+#[derive(Debug)]
+pub struct Database {
+    pub(crate) log: Arc<Log>,
+    pub(crate) store: Store,
+    pub(crate) host: Arc<dyn ModuleHost>,
+    pub(crate) options: DatabaseOptions,
+    pub(crate) ddl: Mutex<DdlState>,
+    /// Held while a checkpoint is made; `true` once one failed, after which no further one would be complete.
+    pub(crate) checkpointing: Mutex<bool>,
+    pub(crate) graph: Mutex<Graph>,
+    pub(crate) table_locks: TableLocks,
+    /// Spreads batches without a key over partitions.
+    partition_turn: AtomicU32,
+    published: Mutex<Published>,
+    published_changed: Condvar,
+    plans: Mutex<BTreeMap<ObjectId, Result<Plan>>>,
+    ticker: Mutex<Option<Ticker>>,
+}
+
+/// The snapshot readers get, or why there will be no newer one.
+#[derive(Debug)]
+struct Published {
+    snapshot: Arc<Snapshot>,
+    stopped: Option<String>,
+}
+
+impl Database {
+    /// Opens or creates `dir`, recovers the log and the catalog. Views are not running yet:
+    /// call [`Database::attach_view`] for each of [`Database::detached_views`], then [`Database::start`].
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`, `Unsupported` (a newer format).
+    pub fn open(dir: &Path, options: DatabaseOptions, host: Arc<dyn ModuleHost>) -> Result<Arc<Database>> {
+        let env: Arc<dyn Env> = Arc::new(RealEnv::default());
+        std::fs::create_dir_all(dir).map_err(|e| Error::io(format!("creating {}", dir.display()), e))?;
+        // Absolute: the paths of segments outlive a change of the working directory, and URLs of files need it.
+        let dir = &std::path::absolute(dir).map_err(|e| Error::io("resolving the data directory", e))?;
+        let store = Store::open(&dir.join("store"), env.random())?;
+        let (log, records) = Log::open(env, &dir.join("log"), options.log.clone())?;
+        let folded = store.catalog_epoch()?;
+        check_not_ahead("the catalog", folded, &log)?;
+        check_not_ahead("the checkpoint", store.checkpoint()?.epoch, &log)?;
+        for record in records.iter().filter(|record| record.epoch > folded) {
+            store.apply(&from_json::<CatalogChange>(&record.bytes)?, record.epoch)?;
+        }
+        let catalog = Arc::new(load_catalog(&store, &*host)?);
+        reconcile_log(&log, &catalog)?;
+        log.release_catalog(log.epoch());
+        let graph = Graph::new(catalog.clone());
+        let log = Arc::new(log);
+        let snapshot = Snapshot {
+            epoch: graph.epoch,
+            catalog,
+            log: log.clone(),
+            uppers: Arc::new(Uppers::new()),
+            contents: HashMap::new(),
+        };
+        Ok(Arc::new(Database {
+            ddl: Mutex::new(DdlState::new(store.next_id()?)),
+            log,
+            store,
+            host,
+            options,
+            checkpointing: Mutex::new(false),
+            graph: Mutex::new(graph),
+            table_locks: TableLocks::default(),
+            partition_turn: AtomicU32::new(0),
+            published: Mutex::new(Published { snapshot: Arc::new(snapshot), stopped: None }),
+            published_changed: Condvar::new(),
+            plans: Mutex::default(),
+            ticker: Mutex::default(),
+        }))
+    }
+
+    /// Views that wait for their plan, in creation order.
+    pub fn detached_views(&self) -> Vec<Arc<Object>> {
+        let plans = self.plans.lock();
+        let detached = |o: &&Arc<Object>| matches!(o.kind, ObjectKind::View { .. }) && !plans.contains_key(&o.id);
+        self.catalog().objects().filter(detached).cloned().collect()
+    }
+
+    /// Gives a view its plan again after a restart. `Err` reasons make the view stopped, not the server.
+    pub fn attach_view(&self, id: ObjectId, plan: Result<Plan>) {
+        self.plans.lock().insert(id, plan);
+    }
+
+    /// Restores checkpoints, rebuilds what has none, replays what came after them and starts ticking.
+    pub fn start(self: &Arc<Self>) -> Result<()> {
+        let began = Instant::now();
+        let mut plans = std::mem::take(&mut *self.plans.lock());
+        let checkpoint = self.store.checkpoint()?;
+        let mut graph = self.graph.lock();
+        graph.epoch = checkpoint.epoch;
+        graph.uppers = checkpoint.uppers.clone();
+        let catalog = graph.catalog.clone();
+        graph.uppers.retain(|id, _| catalog.by_id(*id).is_some());
+        for object in catalog.objects() {
+            let plan = plans.remove(&object.id);
+            self.restore(&mut graph, object, plan, &checkpoint)?;
+        }
+        let restored = began.elapsed();
+        let cut = self.log.cut();
+        graph.tick(&self.log, &cut)?;
+        self.publish(&mut graph);
+        drop(graph);
+        tracing::info!(epoch = %cut.epoch, from = %checkpoint.epoch, ?restored, total = ?began.elapsed(), "database is ready");
+        *self.ticker.lock() = Some(Ticker::start(self)?);
+        Ok(())
+    }
+
+    fn restore(
+        &self,
+        graph: &mut Graph,
+        object: &Arc<Object>,
+        plan: Option<Result<Plan>>,
+        checkpoint: &Checkpoint,
+    ) -> Result<()> {
+        let saved = checkpoint.fingerprints.get(&object.id);
+        let state = self.store.state(object.id);
+        match &object.kind {
+            ObjectKind::Module { .. } => {}
+            ObjectKind::Stream { .. } => graph.add_source(object.clone(), None),
+            ObjectKind::Table { key } => {
+                let mut relation = Relation::new(object.schema(), false, Some(key.clone()), self.store.seed());
+                if saved.is_some() {
+                    relation.load(&state)?;
+                } else {
+                    // Not in the checkpoint: its changelog is read from the beginning.
+                    graph.uppers.remove(&object.id);
+                }
+                graph.add_source(object.clone(), Some(relation));
+            }
+            ObjectKind::View { .. } => {
+                if let Some(why) = inputs_of(object).iter().find_map(|id| graph.stopped(*id)).map(str::to_owned) {
+                    graph.add_stopped(object.clone(), format!("its input stopped: {why}"));
+                    return Ok(());
+                }
+                let plan = plan.unwrap_or_else(|| Err(Error::Internal("it was given no plan at start".into())));
+                match plan.and_then(|plan| self.restore_view(graph, object, &plan, saved)) {
+                    Ok(()) => {}
+                    Err(error) => graph.add_stopped(object.clone(), error.to_string()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// From the checkpoint if it holds the state of just this plan, else from the log.
+    fn restore_view(&self, graph: &mut Graph, object: &Arc<Object>, plan: &Plan, saved: Option<&u64>) -> Result<()> {
+        let catalog = graph.catalog.clone();
+        let appends_only = |id| is_append_only(&catalog, id);
+        let mut view = ViewState::new(object, plan, &appends_only, self.store.seed())?;
+        if saved == Some(&view.fingerprint) {
+            match view.load(&self.store.state(object.id)) {
+                Ok(()) => {
+                    graph.add_view(object.clone(), view);
+                    return Ok(());
+                }
+                Err(error) => tracing::error!(view = object.name, %error, "its checkpoint cannot be read"),
+            }
+        }
+        tracing::info!(view = object.name, "no usable checkpoint, rebuilding from the log");
+        let fresh = ViewState::new(object, plan, &appends_only, self.store.seed())?;
+        graph.rebuild(&self.log, object.clone(), fresh);
+        Ok(())
+    }
+
+    /// The catalog as of now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.published.lock().snapshot.catalog.clone()
+    }
+
+    /// The module host given at open (to inspect an upload before it is created).
+    pub fn module_host(&self) -> Arc<dyn ModuleHost> {
+        self.host.clone()
+    }
+
+    /// Compiled form of a module, for its signatures.
+    pub fn module(&self, id: ObjectId) -> Option<Arc<dyn Module>> {
+        self.catalog().module(id).cloned()
+    }
+
+    /// Begins a transaction.
+    pub fn transaction(self: &Arc<Self>) -> Transaction {
+        Transaction::new(self.clone())
+    }
+
+    /// A cut to read from. `Strict` blocks until everything acknowledged before the call is visible.
+    ///
+    /// # Errors
+    /// `Limit` after `timeout`, `Stopped`.
+    pub fn snapshot(&self, mode: ReadMode, timeout: Duration) -> Result<Arc<Snapshot>> {
+        let target = match mode {
+            ReadMode::Strict => self.log.cut().epoch,
+            ReadMode::Latest => return Ok(self.published.lock().snapshot.clone()),
+        };
+        let deadline = Instant::now() + timeout;
+        let mut published = self.published.lock();
+        while published.snapshot.epoch < target {
+            if let Some(reason) = &published.stopped {
+                return Err(Error::Stopped(reason.clone()));
+            }
+            if self.published_changed.wait_until(&mut published, deadline).timed_out() {
+                let at = published.snapshot.epoch;
+                return Err(Error::Limit(format!("views are at epoch {at} and did not reach {target} in time")));
+            }
+        }
+        Ok(published.snapshot.clone())
+    }
+
+    /// Follows a table or view.
+    ///
+    /// # Errors
+    /// `NotFound`, `Unsupported` for a stream, `ViewStopped`.
+    pub fn subscribe(&self, id: ObjectId, options: SubscribeOptions) -> Result<Subscription> {
+        let mut graph = self.graph.lock();
+        graph.check_whole()?;
+        let object = graph.catalog.by_id(id).cloned();
+        let object = object.ok_or_else(|| Error::NotFound(format!("object {id} does not exist")))?;
+        let snapshot = match graph.contents().remove(&id) {
+            Some(crate::graph::Contents::Ready(snapshot)) => snapshot,
+            Some(crate::graph::Contents::Stopped { epoch, reason }) => {
+                return Err(Error::ViewStopped { view: object.name.clone(), epoch, reason });
+            }
+            None => {
+                let noun = object.kind.noun();
+                return Err(Error::Unsupported(format!("cannot subscribe to {noun} \"{}\" yet", object.name)));
+            }
+        };
+        let snapshot = options.snapshot.then_some(snapshot);
+        let (subscription, subscriber) = Subscription::start(object.schema(), graph.epoch, snapshot);
+        graph.subscribe(id, subscriber);
+        Ok(subscription)
+    }
+
+    /// Bytes of memory the state of each table and view takes.
+    pub fn memory_bytes(&self) -> BTreeMap<ObjectId, usize> {
+        self.graph.lock().memory_bytes()
+    }
+
+    /// Stops ticking, checkpoints, seals and closes. The database answers `Stopped` from then on.
+    pub fn shutdown(&self) -> Result<()> {
+        let Some(ticker) = self.ticker.lock().take() else { return Ok(()) };
+        ticker.stop();
+        let caught_up = self.tick().and_then(|()| self.checkpoint());
+        self.stop_publishing("the server is shutting down".into());
+        let sealed = self.log.shutdown();
+        caught_up.and(sealed)
+    }
+
+    /// Takes turns over partitions.
+    pub(crate) fn next_partition(&self) -> u32 {
+        self.partition_turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Moves the graph to the log's durable cut, if it is behind, and publishes.
+    pub(crate) fn tick(&self) -> Result<()> {
+        let mut graph = self.graph.lock();
+        let cut = self.log.cut();
+        if cut.epoch > graph.epoch {
+            graph.tick(&self.log, &cut)?;
+            self.publish(&mut graph);
+        }
+        Ok(())
+    }
+
+    /// Saves what changed since the last checkpoint, atomically with the inputs' offsets.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        let mut failed = self.checkpointing.lock();
+        if *failed {
+            return Err(Error::Internal("an earlier checkpoint failed; restart the server to resume them".into()));
+        }
+        let began = Instant::now();
+        let mut writer = self.store.checkpoint_writer()?;
+        // What is collected counts as saved: if it does not get to disk, no later checkpoint would be complete.
+        *failed = true;
+        let record = self.graph.lock().save(&mut writer)?;
+        let bytes = writer.bytes();
+        writer.commit(&record)?;
+        *failed = false;
+        tracing::debug!(epoch = %record.epoch, bytes, took = ?began.elapsed(), "checkpoint");
+        Ok(())
+    }
+
+    /// Lets readers see the graph as it is.
+    pub(crate) fn publish(&self, graph: &mut Graph) {
+        if graph.check_whole().is_err() {
+            return;
+        }
+        let snapshot = Arc::new(Snapshot {
+            epoch: graph.epoch,
+            catalog: graph.catalog.clone(),
+            log: self.log.clone(),
+            uppers: Arc::new(graph.uppers.clone()),
+            contents: graph.contents(),
+        });
+        self.published.lock().snapshot = snapshot;
+        self.published_changed.notify_all();
+    }
+
+    /// Tells waiting readers that nothing newer will come.
+    pub(crate) fn stop_publishing(&self, reason: String) {
+        self.graph.lock().end_subscribers(&reason);
+        self.published.lock().stopped = Some(reason);
+        self.published_changed.notify_all();
+    }
+}
+
+fn load_catalog(store: &Store, host: &dyn ModuleHost) -> Result<Catalog> {
+    let mut catalog = Catalog::default();
+    let mut live = Vec::new();
+    for object in store.objects()? {
+        let mut module = None;
+        if let ObjectKind::Module { hash } = &object.kind {
+            live.push(*hash);
+            module = load_module(store, host, hash)
+                .inspect_err(|error| tracing::error!(module = object.name, %error, "module cannot be loaded"))
+                .ok();
+        }
+        catalog.insert(Arc::new(object), module)?;
+    }
+    store.retain_modules(&live)?;
+    Ok(catalog)
+}
+
+fn load_module(store: &Store, host: &dyn ModuleHost, hash: &[u8; 32]) -> Result<Arc<dyn Module>> {
+    let bytes = store.module(hash)?.ok_or_else(|| Error::Internal("its bytes are missing".into()))?;
+    host.load(&bytes)
+}
+
+/// What the store has folded in must be in the log: less log than that means acknowledged groups are missing.
+fn check_not_ahead(what: &str, epoch: Epoch, log: &Log) -> Result<()> {
+    if epoch <= log.epoch() {
+        return Ok(());
+    }
+    let found = log.epoch();
+    Err(Error::Internal(format!(
+        "{what} is at epoch {epoch} but the log ends at {found}: acknowledged groups are missing; restore the data directory"
+    )))
+}
+
+/// Removes logs that no object owns (a CREATE or DROP was cut short) and insists on all others.
+fn reconcile_log(log: &Log, catalog: &Catalog) -> Result<()> {
+    let owns_log = |o: &&Arc<Object>| matches!(o.kind, ObjectKind::Stream { .. } | ObjectKind::Table { .. });
+    let owners: Vec<ObjectId> = catalog.objects().filter(owns_log).map(|o| o.id).collect();
+    let present = log.streams();
+    for orphan in present.iter().filter(|id| !owners.contains(id)) {
+        log.drop_stream(*orphan)?;
+    }
+    // Frames of streams without a directory belong to dropped streams; a stream the catalog knows must have one.
+    match owners.iter().find(|id| !present.contains(id)) {
+        Some(id) => Err(Error::Internal(format!("the log of object {id} is missing; restore the data directory"))),
+        None => Ok(()),
+    }
+}

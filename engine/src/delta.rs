@@ -1,0 +1,39 @@
+//! Deltas: rows with signed multiplicities, the only thing that flows between operators.
+//!
+//! A delta is an Arrow batch and one weight per row. `weights: None` means all `+1`: append-only paths carry no
+//! weight column at all. The sum of all deltas of a relation since the beginning is the relation itself; no prefix
+//! of them, cut at a tick, has a row of negative total weight.
+
+use arrow::array::RecordBatch;
+
+/// A batch of signed rows.
+#[derive(Clone, Debug)]
+pub struct Delta {
+    /// The rows; columns as the plan node that emits them says.
+    pub batch: RecordBatch,
+    /// One weight per row, never 0; `None` = all `+1`.
+    pub weights: Option<Vec<i64>>,
+}
+
+impl Delta {
+    /// A delta that only inserts.
+    pub fn inserts(batch: RecordBatch) -> Delta {
+        Delta { batch, weights: None }
+    }
+
+    /// A delta with explicit weights; `weights.len() == batch.num_rows()`.
+    pub fn weighted(batch: RecordBatch, weights: Vec<i64>) -> Delta {
+        assert_eq!(batch.num_rows(), weights.len(), "one weight per row");
+        Delta { batch, weights: Some(weights) }
+    }
+
+    /// Number of rows (not the sum of their weights).
+    pub fn rows(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// Weight of row `row`.
+    pub fn weight(&self, row: usize) -> i64 {
+        self.weights.as_ref().map_or(1, |w| w[row])
+    }
+}

@@ -1,0 +1,50 @@
+//! What the engine asks of user-defined functions. `plugins` implements it, `sql` shows it as catalog functions.
+//!
+//! Functions are deterministic: same arguments, same result; so a view replays to the same rows.
+
+use crate::Result;
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Reads modules. One per process.
+pub trait ModuleHost: Send + Sync + Debug {
+    /// Compiles and checks an uploaded artefact. Slow (milliseconds to seconds): call it off the executor.
+    ///
+    /// # Errors
+    /// `Invalid` with the reason when the bytes are no module, import what is not granted or export no function.
+    fn load(&self, bytes: &[u8]) -> Result<Arc<dyn Module>>;
+}
+
+/// A compiled module.
+pub trait Module: Send + Sync + Debug {
+    /// SHA-256 of the uploaded bytes.
+    fn hash(&self) -> [u8; 32];
+    /// Every exported function, by name.
+    fn functions(&self) -> Vec<FunctionSignature>;
+    /// A caller of `function` with instances of its own. One per statement or operator, never shared between them.
+    /// `deadline` bounds each call of [`FunctionInstance::call`].
+    fn instantiate(&self, function: &str, deadline: Duration) -> Result<Arc<dyn FunctionInstance>>;
+}
+
+/// Name and types of a function; names are SQL's (snake_case).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FunctionSignature {
+    pub name: String,
+    /// Parameter names and types, in order.
+    pub parameters: Vec<(String, DataType)>,
+    pub returns: DataType,
+    /// Per parameter: whether the function wants to see NULL. If one that does not is NULL, the result is NULL.
+    pub sees_null: Vec<bool>,
+}
+
+/// Calls one function. Safe to call from several threads at once.
+pub trait FunctionInstance: Send + Sync + Debug {
+    /// `arguments`: one array of `rows` values per parameter, of the parameter's type. Returns `rows` values.
+    ///
+    /// # Errors
+    /// `Error::Function` when the guest fails, traps, runs past its deadline or asks for too much memory.
+    fn call(&self, arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef>;
+}

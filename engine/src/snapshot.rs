@@ -1,0 +1,66 @@
+//! What a reader sees: one cut over all objects.
+
+use crate::catalog::Catalog;
+use crate::graph::Contents;
+use crate::input::Uppers;
+use crate::log::{Log, Piece};
+use crate::{Epoch, Error, ObjectId, Offset, PartitionId, Result};
+use arrow::array::RecordBatch;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Everything as of one epoch. Holding it keeps the rows it shows alive.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub epoch: Epoch,
+    pub catalog: Arc<Catalog>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) uppers: Arc<Uppers>,
+    pub(crate) contents: HashMap<ObjectId, Contents>,
+}
+
+impl Snapshot {
+    /// The rows of a table or view at this epoch, in no particular order, each as often as its weight says.
+    ///
+    /// # Errors
+    /// `ViewStopped` when the view holds no current answer.
+    pub fn relation(&self, id: ObjectId) -> Result<Vec<RecordBatch>> {
+        match self.contents.get(&id) {
+            Some(Contents::Ready(snapshot)) => snapshot.batches(),
+            Some(Contents::Stopped { epoch, reason }) => {
+                Err(Error::ViewStopped { view: self.name(id), epoch: *epoch, reason: reason.clone() })
+            }
+            None => Err(Error::NotFound(format!("object {id} has no rows of its own"))),
+        }
+    }
+
+    /// Number of rows of a table or view, without reading them; `None` when it has none to count.
+    pub fn row_count(&self, id: ObjectId) -> Option<u64> {
+        match self.contents.get(&id)? {
+            Contents::Ready(snapshot) => Some(snapshot.row_count()),
+            Contents::Stopped { .. } => None,
+        }
+    }
+
+    /// Why a view stopped, if it did.
+    pub fn stopped(&self, id: ObjectId) -> Option<(Epoch, &str)> {
+        match self.contents.get(&id)? {
+            Contents::Ready(_) => None,
+            Contents::Stopped { epoch, reason } => Some((*epoch, reason)),
+        }
+    }
+
+    /// The durable records of a stream at this epoch, as sealed segments and in-memory tail, by partition and offset.
+    pub fn stream(&self, id: ObjectId) -> Result<Vec<Piece>> {
+        let Some(uppers) = self.uppers.get(&id) else { return Ok(vec![]) };
+        let mut pieces = Vec::new();
+        for (partition, upper) in uppers.iter().enumerate() {
+            pieces.extend(self.log.read(id, PartitionId(partition as u32), Offset(0)..*upper)?);
+        }
+        Ok(pieces)
+    }
+
+    fn name(&self, id: ObjectId) -> String {
+        self.catalog.by_id(id).map_or_else(|| id.to_string(), |object| object.name.clone())
+    }
+}

@@ -1,0 +1,204 @@
+//! One sandbox: an instance of a module with its limits, called batch by batch.
+//!
+//! Invariants: an instance whose call failed by anything but the guest's own `err` is never called again; what a guest may
+//! allocate is counted over all its memories together.
+
+use crate::Limits;
+use crate::adapter;
+use crate::column::{Arguments, Outcome, Results};
+use crate::deadline::Budget;
+use millpond_engine::Error;
+use std::ops::Range;
+use wasmtime::component::{ComponentExportIndex, Func, InstancePre, WasmList};
+use wasmtime::{ResourceLimiter, Store, Trap, WasmBacktrace};
+
+/// Most core instances, memories and tables of one module, the adapter's included.
+const CORE_INSTANCES_MAX: usize = 128;
+/// Bytes of a backtrace kept in an error's detail.
+const DETAIL_BYTES_MAX: usize = 4 << 10;
+
+/// Why a call failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Deadline,
+    Memory { asked_bytes: usize },
+    Table { asked_elements: usize },
+    ValueTooLarge,
+    Trap { reason: String, backtrace: String },
+}
+
+impl Failure {
+    /// Whether the same rows alone fail the same way, so that a search finds the one to blame.
+    pub(crate) fn is_of_one_row(&self) -> bool {
+        matches!(self, Failure::Trap { .. } | Failure::ValueTooLarge)
+    }
+
+    /// The SQL error; `place` says which row, when known.
+    pub(crate) fn error(self, function: &str, limits: &Limits, budget: &Budget, place: &str) -> Error {
+        let (sqlstate, what, detail) = match self {
+            Failure::Deadline => ("57014", format!("ran longer than {} ms", budget.whole_ms()), String::new()),
+            Failure::Memory { asked_bytes } => (
+                "53200",
+                format!("needs more than its {} bytes of memory", limits.memory_bytes_max),
+                format!("it asked for {asked_bytes} bytes in all"),
+            ),
+            Failure::Table { asked_elements } => (
+                "53200",
+                format!("needs a table of more than {} elements", limits.table_elements_max),
+                format!("it asked for {asked_elements}"),
+            ),
+            Failure::ValueTooLarge => {
+                ("54000", format!("returned a value of more than {} bytes", adapter::VALUE_BYTES_MAX), String::new())
+            }
+            Failure::Trap { reason, backtrace } => ("38000", format!("failed: {reason}"), backtrace),
+        };
+        let detail = [place, detail.as_str()].iter().filter(|s| !s.is_empty()).copied().collect::<Vec<_>>().join("\n");
+        Error::Function {
+            sqlstate,
+            function: function.to_string(),
+            message: format!("function {function} {what}"),
+            detail,
+        }
+    }
+}
+
+/// An instance and its function.
+pub(crate) struct Instance {
+    store: Store<Meter>,
+    function: Func,
+    /// Packed arguments; kept for its allocation.
+    packed: Vec<u8>,
+}
+
+impl Instance {
+    pub(crate) fn new(
+        module: &InstancePre<Meter>,
+        export: &ComponentExportIndex,
+        limits: &Limits,
+        budget: &Budget,
+    ) -> Result<Instance, Failure> {
+        let ticks = budget.ticks_left().ok_or(Failure::Deadline)?;
+        let mut store = Store::new(module.engine(), Meter::new(limits));
+        store.limiter(|meter| meter);
+        store.set_epoch_deadline(ticks);
+        let instance = match module.instantiate(&mut store) {
+            Ok(instance) => instance,
+            Err(e) => return Err(failure(&e, store.data_mut())),
+        };
+        let function = instance.get_func(&mut store, export).ok_or_else(|| Failure::Trap {
+            reason: "the adapter has no such export".into(),
+            backtrace: String::new(),
+        })?;
+        Ok(Instance { store, function, packed: Vec::new() })
+    }
+
+    /// Computes rows `batch` (or the first of them: see [`Outcome::done`]) into `results`.
+    /// After a [`Failure`] the instance must be dropped.
+    pub(crate) fn call(
+        &mut self,
+        arguments: &Arguments<'_>,
+        batch: &Range<usize>,
+        results: &mut Results,
+        budget: &Budget,
+    ) -> Result<Outcome, Failure> {
+        self.store.set_epoch_deadline(budget.ticks_left().ok_or(Failure::Deadline)?);
+        self.store.data_mut().refused = None;
+        arguments.pack(batch, &mut self.packed);
+        let rows = batch.len() as u32;
+        let answer = self
+            .function
+            .typed::<(u32, &[u8]), (WasmList<u8>,)>(&self.store)
+            .and_then(|typed| typed.call(&mut self.store, (rows, self.packed.as_slice())));
+        match answer {
+            Ok((answer,)) => results
+                .append(answer.as_le_slice(&self.store), arguments, batch)
+                .ok_or_else(|| Failure::Trap { reason: "the answer is malformed".into(), backtrace: String::new() }),
+            Err(e) => Err(failure(&e, self.store.data_mut())),
+        }
+    }
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance").field("memory_bytes", &self.store.data().memory_bytes).finish_non_exhaustive()
+    }
+}
+
+fn failure(error: &wasmtime::Error, meter: &mut Meter) -> Failure {
+    if let Some(refused) = meter.refused.take() {
+        return refused;
+    }
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::Interrupt) {
+        return Failure::Deadline;
+    }
+    let frames = error.downcast_ref::<WasmBacktrace>();
+    if frames.and_then(|b| b.frames().first()).and_then(|f| f.func_name()) == Some(adapter::VALUE_TOO_LARGE) {
+        return Failure::ValueTooLarge;
+    }
+    let reason = trap.map_or_else(|| error.root_cause().to_string(), ToString::to_string);
+    let mut backtrace = frames.map_or_else(|| format!("{error:#}"), ToString::to_string);
+    if backtrace.len() > DETAIL_BYTES_MAX {
+        let end = (0..=DETAIL_BYTES_MAX).rev().find(|i| backtrace.is_char_boundary(*i)).unwrap_or(0);
+        backtrace.truncate(end);
+    }
+    Failure::Trap { reason: reason.trim_start_matches("wasm trap: ").to_string(), backtrace }
+}
+
+/// Counts what an instance allocates.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    memory_bytes: usize,
+    memory_bytes_max: usize,
+    table_elements_max: usize,
+    /// The request that was refused during this call.
+    refused: Option<Failure>,
+}
+
+impl Meter {
+    fn new(limits: &Limits) -> Meter {
+        Meter {
+            memory_bytes: 0,
+            // The adapter's own memory comes on top: it holds the batch, not the guest's data, and never grows.
+            memory_bytes_max: limits.memory_bytes_max.saturating_add(adapter::MEMORY_BYTES),
+            table_elements_max: limits.table_elements_max,
+            refused: None,
+        }
+    }
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let asked_bytes = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        if asked_bytes > self.memory_bytes_max {
+            let asked_bytes = asked_bytes.saturating_sub(adapter::MEMORY_BYTES);
+            self.refused = Some(Failure::Memory { asked_bytes });
+            return Ok(false);
+        }
+        self.memory_bytes = asked_bytes;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.table_elements_max {
+            self.refused = Some(Failure::Table { asked_elements: desired });
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        CORE_INSTANCES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        CORE_INSTANCES_MAX
+    }
+}

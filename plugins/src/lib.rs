@@ -1,0 +1,105 @@
+//! User-defined functions as sandboxed WebAssembly components: the only user of wasmtime.
+//!
+//! A module is uploaded once, checked, wrapped into a component that loops over rows inside WebAssembly, and compiled. Its
+//! functions then take and return Arrow columns in one host call a batch (see `docs/plugins.md`).
+//!
+//! Invariants: a guest gets no imports, so it has no authority and its answer depends on its arguments only; its memory,
+//! tables, stack, time and output are bounded; a trap ends the call and its instance, never the process.
+//! Absent on purpose: WASI, threads, relaxed SIMD, garbage collection, async, compiled code on disk.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `upload` | bytes → component |
+//! | `signature` | component types → SQL signatures |
+//! | `adapter` | the generated loop, and the layout of batches |
+//! | `column` | Arrow columns ⇄ batches |
+//! | `instance` | one sandbox: limits, calls, what its failures mean |
+//! | `module` | a compiled module and the callers of its functions |
+//! | `deadline` | what stops a call |
+
+mod adapter;
+mod column;
+mod deadline;
+mod instance;
+mod module;
+mod signature;
+mod upload;
+
+use crate::deadline::Ticker;
+use crate::module::WasmModule;
+use millpond_engine::function::{Module, ModuleHost};
+use millpond_engine::{Error, Result};
+use std::sync::Arc;
+
+/// What modules may use. Rows and argument bytes of a batch are bounds of the code, not of configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest upload.
+    pub upload_bytes_max: usize,
+    /// Linear memory of one instance, all its memories together.
+    pub memory_bytes_max: usize,
+    /// Elements of one table.
+    pub table_elements_max: usize,
+    /// Stack of one call.
+    pub stack_bytes_max: usize,
+    /// Values one call of `FunctionInstance::call` may return, in bytes.
+    pub output_bytes_max: usize,
+    /// Instances one caller keeps for its next call.
+    pub idle_instances_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            upload_bytes_max: 32 << 20,
+            memory_bytes_max: 64 << 20,
+            table_elements_max: 20_000,
+            stack_bytes_max: 512 << 10,
+            output_bytes_max: 256 << 20,
+            idle_instances_max: 2,
+        }
+    }
+}
+
+/// Reads and compiles modules. One per process; dropping it leaves its modules usable.
+#[derive(Debug)]
+pub struct WasmHost {
+    engine: wasmtime::Engine,
+    ticker: Arc<Ticker>,
+    limits: Limits,
+}
+
+impl WasmHost {
+    /// # Errors
+    /// `Internal` when this machine cannot run WebAssembly, `Io` when no thread can be started.
+    pub fn new(limits: Limits) -> Result<WasmHost> {
+        let engine = wasmtime::Engine::new(&configuration(&limits))
+            .map_err(|e| Error::Internal(format!("WebAssembly runtime: {e:#}")))?;
+        let ticker = Arc::new(Ticker::start(&engine)?);
+        Ok(WasmHost { engine, ticker, limits })
+    }
+}
+
+impl ModuleHost for WasmHost {
+    fn load(&self, bytes: &[u8]) -> Result<Arc<dyn Module>> {
+        if bytes.len() > self.limits.upload_bytes_max {
+            return Err(Error::Invalid(format!(
+                "module has {} bytes, at most {} are accepted",
+                bytes.len(),
+                self.limits.upload_bytes_max
+            )));
+        }
+        Ok(Arc::new(WasmModule::load(bytes, &self.engine, &self.ticker, self.limits)?))
+    }
+}
+
+fn configuration(limits: &Limits) -> wasmtime::Config {
+    let mut config = wasmtime::Config::new();
+    config
+        .epoch_interruption(true)
+        .cranelift_nan_canonicalization(true)
+        .max_wasm_stack(limits.stack_bytes_max)
+        .wasm_relaxed_simd(false)
+        .wasm_memory64(false);
+    config
+}

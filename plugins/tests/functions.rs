@@ -1,0 +1,275 @@
+//! What callers of guest functions see: values, NULLs, failures, limits. One guest program per behaviour, in `guests/`.
+
+use arrow::array::*;
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::*;
+use millpond_engine::Error;
+use millpond_engine::function::{FunctionInstance, Module, ModuleHost};
+use millpond_plugins::{Limits, WasmHost};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn guest(name: &str) -> Arc<dyn Module> {
+    let path = format!("{}/tests/guests/{name}.wat", env!("CARGO_MANIFEST_DIR"));
+    let bytes = wat::parse_file(path).expect("the guest assembles");
+    WasmHost::new(Limits::default()).expect("host").load(&bytes).expect("the guest loads")
+}
+
+fn call(module: &Arc<dyn Module>, function: &str, arguments: &[ArrayRef]) -> Result<ArrayRef, Error> {
+    let rows = arguments.first().map_or(1, |a| a.len());
+    module.instantiate(function, DEADLINE)?.call(arguments, rows)
+}
+
+/// (sqlstate, message, detail) of a failed call.
+fn failure(result: Result<ArrayRef, Error>) -> (String, String, String) {
+    match result {
+        Err(Error::Function { sqlstate, message, detail, .. }) => (sqlstate.into(), message, detail),
+        other => panic!("expected a function error, got {other:?}"),
+    }
+}
+
+fn ints(values: impl IntoIterator<Item = i64>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(values))
+}
+
+fn small_ints(values: Vec<i32>) -> ArrayRef {
+    Arc::new(Int32Array::from(values))
+}
+
+/// A column with and without NULLs of every WIT type, extremes included.
+fn columns() -> Vec<(&'static str, ArrayRef)> {
+    let decimals = |v: Vec<Option<i128>>| -> ArrayRef {
+        Arc::new(Decimal128Array::from(v).with_precision_and_scale(20, 0).expect("fits"))
+    };
+    vec![
+        ("bool", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false), Some(true)]))),
+        ("s8", Arc::new(Int16Array::from(vec![Some(-128), None, Some(127), Some(-1)]))),
+        ("u8", Arc::new(Int16Array::from(vec![Some(0), None, Some(255), Some(128)]))),
+        ("s16", Arc::new(Int16Array::from(vec![Some(i16::MIN), None, Some(i16::MAX), Some(-1)]))),
+        ("u16", Arc::new(Int32Array::from(vec![Some(0), None, Some(65535), Some(40000)]))),
+        ("s32", Arc::new(Int32Array::from(vec![Some(i32::MIN), None, Some(i32::MAX), Some(-1)]))),
+        ("u32", Arc::new(Int64Array::from(vec![Some(0), None, Some(u32::MAX.into()), Some(1 << 31)]))),
+        ("s64", Arc::new(Int64Array::from(vec![Some(i64::MIN), None, Some(i64::MAX), Some(-1)]))),
+        ("u64", decimals(vec![Some(0), None, Some(u64::MAX.into()), Some(1 << 63)])),
+        ("f32", Arc::new(Float32Array::from(vec![Some(f32::MIN), None, Some(-0.0), Some(f32::INFINITY)]))),
+        ("f64", Arc::new(Float64Array::from(vec![Some(f64::MIN), None, Some(-0.0), Some(f64::INFINITY)]))),
+        ("string", Arc::new(StringArray::from(vec![Some(""), None, Some("čeština 🛩"), Some("x")]))),
+        ("bytes", Arc::new(BinaryArray::from(vec![Some(&b""[..]), None, Some(&[0, 255, 128]), Some(b"x")]))),
+    ]
+}
+
+#[test]
+fn every_type_returns_as_it_came() {
+    let module = guest("echo");
+    for (ty, column) in columns() {
+        let variable = matches!(ty, "string" | "bytes");
+        let result_takes = if variable { "both" } else { "result" };
+        for function in [format!("echo_{ty}"), format!("option_{ty}"), format!("{result_takes}_{ty}")] {
+            let returned = call(&module, &function, &[column.clone()]).expect(&function);
+            assert_eq!(&returned, &column, "{function}");
+            // A slice that starts amid a byte of the bitmap, and one without NULLs.
+            for (offset, length) in [(1, 3), (2, 2), (3, 1)] {
+                let slice = column.slice(offset, length);
+                assert_eq!(&call(&module, &function, &[slice.clone()]).expect(&function), &slice, "{function}");
+            }
+        }
+    }
+}
+
+#[test]
+fn signatures_have_the_sql_type_of_every_wit_type() {
+    let module = guest("echo");
+    let signatures = module.functions();
+    for (ty, column) in columns() {
+        for (prefix, sees_null) in [("echo", false), ("option", true)] {
+            let name = format!("{prefix}_{ty}");
+            let signature = signatures.iter().find(|s| s.name == name).expect(&name);
+            assert_eq!(signature.parameters, vec![("x".to_string(), column.data_type().clone())], "{name}");
+            assert_eq!(&signature.returns, column.data_type(), "{name}");
+            assert_eq!(signature.sees_null, vec![sees_null], "{name}");
+        }
+    }
+    // From an exported interface; its second `nine` is dropped.
+    assert_eq!(signatures.iter().filter(|s| s.name == "nine").count(), 1);
+    assert!(signatures.iter().any(|s| s.name == "ten_or_more"));
+}
+
+#[test]
+fn nulls_reach_only_who_asks_for_them() {
+    let module = guest("echo");
+    let column: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), None]));
+    let answer = call(&module, "is_null", &[column]).expect("call");
+    assert_eq!(answer.as_boolean(), &BooleanArray::from(vec![false, true]));
+    // A strict function is not called for NULL: zero divisors there do not trap.
+    let module = guest("trap");
+    let a: ArrayRef = Arc::new(Int64Array::from(vec![Some(8), None, Some(9)]));
+    let b: ArrayRef = Arc::new(Int64Array::new(vec![2, 0, 0].into(), Some(NullBuffer::from(vec![true, true, false]))));
+    let answer = call(&module, "divide", &[a, b]).expect("call");
+    assert_eq!(answer.as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(4), None, None]));
+}
+
+#[test]
+fn functions_without_parameters_and_empty_batches_work() {
+    let module = guest("echo");
+    let nine = module.instantiate("nine", DEADLINE).expect("nine");
+    assert_eq!(&nine.call(&[], 3).expect("call"), &ints([9, 9, 9]));
+    assert_eq!(nine.call(&[], 0).expect("call").len(), 0);
+    let empty: ArrayRef = Arc::new(StringArray::from(Vec::<&str>::new()));
+    assert_eq!(call(&module, "echo_string", &[empty.clone()]).expect("call").data_type(), &DataType::Utf8);
+}
+
+#[test]
+fn many_rows_equal_the_native_computation() {
+    const ROWS: usize = 100_000;
+    let module = guest("echo");
+    let column = |seed: usize| -> ArrayRef {
+        Arc::new(Float64Array::from_iter((0..ROWS).map(|i| (i % 7 != seed).then_some((i * seed) as f64 / 3.0))))
+    };
+    let columns: Vec<ArrayRef> = (1..5).map(column).collect();
+    let got = call(&module, "dot", &columns).expect("call");
+    let native: Float64Array = (0..ROWS)
+        .map(|i| {
+            let at = |c: usize| columns[c].is_valid(i).then(|| columns[c].as_primitive::<Float64Type>().value(i));
+            Some(at(0)? * at(1)? + at(2)? * at(3)?)
+        })
+        .collect();
+    assert_eq!(got.as_primitive::<Float64Type>(), &native);
+    let texts: ArrayRef =
+        Arc::new(StringArray::from_iter((0..ROWS).map(|i| (i % 5 != 0).then(|| format!("žlutý kůň {i}")))));
+    assert_eq!(&call(&module, "both_string", &[texts.clone()]).expect("call"), &texts);
+    assert_eq!(&call(&module, "echo_string", &[texts.clone()]).expect("call"), &texts);
+}
+
+#[test]
+fn large_arguments_are_split_and_a_larger_row_is_refused() {
+    let module = guest("echo");
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..64).map(|i| format!("{i}").repeat(400_000))));
+    let lengths = call(&module, "length", &[texts]).expect("call");
+    assert_eq!(lengths.as_primitive::<Int64Type>().value(63), 800_000);
+    let huge: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(9 << 20)]));
+    let (sqlstate, message, _) = failure(call(&module, "length", &[huge]));
+    assert_eq!(sqlstate, "54000");
+    assert!(message.contains("arguments of one row"), "{message}");
+}
+
+#[test]
+fn large_answers_are_split_and_a_larger_value_is_refused() {
+    let module = guest("output");
+    let sizes = small_ints(vec![3 << 20; 40]);
+    let answer = call(&module, "zero_bytes", &[sizes]).expect("120 MiB in all");
+    assert_eq!(answer.as_binary::<i32>().value(39).len(), 3 << 20);
+    let (sqlstate, message, detail) = failure(call(&module, "zeros", &[small_ints(vec![1, 2, (16 << 20) + 1, 4])]));
+    assert_eq!(sqlstate, "54000");
+    assert!(message.contains("a value of more than 16777216 bytes"), "{message}");
+    assert!(detail.contains("row 2"), "{detail}");
+    let (sqlstate, message, _) = failure(call(&module, "zero_bytes", &[small_ints(vec![16 << 20; 20])]));
+    assert_eq!(sqlstate, "54000");
+    assert!(message.contains("for one batch"), "{message}");
+}
+
+#[test]
+fn guest_errors_are_sql_errors_with_its_text() {
+    let module = guest("echo");
+    let caller = module.instantiate("result_string", DEADLINE).expect("instance");
+    let mut words = vec!["fine"; 10_000];
+    words[9_000] = "!no such tail";
+    let column: ArrayRef = Arc::new(StringArray::from(words));
+    let (sqlstate, message, detail) = failure(caller.call(&[column.clone()], 10_000));
+    assert_eq!((sqlstate.as_str(), message.as_str()), ("38000", "!no such tail"));
+    assert!(detail.contains("row 9000"), "{detail}");
+    let fine = column.slice(0, 100);
+    assert_eq!(&caller.call(&[fine.clone()], 100).expect("the instance lives on"), &fine);
+}
+
+#[test]
+fn traps_name_their_row_and_the_next_call_works() {
+    let module = guest("trap");
+    let caller = module.instantiate("divide", DEADLINE).expect("instance");
+    let divisors = ints((0..20_000).map(|i| 17_123 - i));
+    let (sqlstate, message, detail) = failure(caller.call(&[ints(0..20_000), divisors], 20_000));
+    assert_eq!(sqlstate, "38000");
+    assert!(message.contains("integer divide by zero"), "{message}");
+    assert!(detail.contains("row 17123 "), "{detail}");
+    assert!(detail.contains("divide"), "a backtrace: {detail}");
+    assert_eq!(&caller.call(&[ints([6]), ints([3])], 1).expect("call"), &ints([2]));
+    let (sqlstate, message, _) = failure(call(&module, "descend", &[ints([1 << 30])]));
+    assert_eq!(sqlstate, "38000");
+    assert!(message.contains("call stack exhausted"), "{message}");
+    let (_, message, _) = failure(call(&module, "give_up", &[ints([1])]));
+    assert!(message.contains("unreachable"), "{message}");
+}
+
+#[test]
+fn deadlines_end_loops_and_the_next_call_works() {
+    let module = guest("spin");
+    let caller = module.instantiate("spin", Duration::from_millis(60)).expect("instance");
+    let started = Instant::now();
+    let (sqlstate, message, _) = failure(caller.call(&[ints([1, -1, 2])], 3));
+    assert_eq!(sqlstate, "57014");
+    assert!(message.contains("60 ms"), "{message}");
+    assert!(started.elapsed() >= Duration::from_millis(50) && started.elapsed() < Duration::from_secs(10));
+    assert_eq!(&caller.call(&[ints([1, 2])], 2).expect("call"), &ints([2, 3]));
+    let starting = guest("start").instantiate("f", Duration::from_millis(30)).expect("lazy");
+    assert_eq!(failure(starting.call(&[ints([1])], 1)).0, "57014");
+    let unbounded = module.instantiate("spin", Duration::MAX).expect("instance");
+    assert_eq!(&unbounded.call(&[ints([1])], 1).expect("call"), &ints([2]));
+    let none = module.instantiate("spin", Duration::ZERO).expect("instance");
+    assert_eq!(failure(none.call(&[ints([1])], 1)).0, "57014");
+}
+
+#[test]
+fn memory_is_bounded_and_the_next_call_works() {
+    let module = guest("hoard");
+    let caller = module.instantiate("hoard", DEADLINE).expect("instance");
+    assert_eq!(&caller.call(&[small_ints(vec![1023])], 1).expect("64 MiB"), &small_ints(vec![1024]));
+    let (sqlstate, message, _) = failure(caller.call(&[small_ints(vec![1])], 1));
+    assert_eq!(sqlstate, "53200");
+    assert!(message.contains("67108864 bytes of memory"), "{message}");
+    assert_eq!(&caller.call(&[small_ints(vec![1])], 1).expect("a fresh instance"), &small_ints(vec![2]));
+}
+
+#[test]
+fn answers_that_are_not_text_or_not_there_are_refused() {
+    let module = guest("output");
+    let (sqlstate, message, _) = failure(call(&module, "broken_text", &[small_ints(vec![1])]));
+    assert_eq!(sqlstate, "38000");
+    assert!(message.to_lowercase().contains("utf"), "{message}");
+    assert_eq!(failure(call(&module, "outside", &[small_ints(vec![1])])).0, "38000");
+}
+
+#[test]
+fn arguments_are_checked_before_the_guest_sees_them() {
+    let module = guest("echo");
+    let column: ArrayRef = Arc::new(Int16Array::from(vec![1, 256]));
+    let (sqlstate, message, detail) = failure(call(&module, "echo_u8", &[column]));
+    assert_eq!((sqlstate.as_str(), message.as_str()), ("22003", "argument x is out of the range of u8"));
+    assert!(detail.contains("row 1"), "{detail}");
+    let negative: ArrayRef = Arc::new(Decimal128Array::from(vec![-1]).with_precision_and_scale(20, 0).expect("fits"));
+    assert_eq!(failure(call(&module, "echo_u64", &[negative])).0, "22003");
+    assert!(matches!(call(&module, "echo_s64", &[small_ints(vec![1])]), Err(Error::Invalid(_))));
+    assert!(matches!(call(&module, "dot", &[ints([1])]), Err(Error::Invalid(_))));
+    let caller = module.instantiate("echo_s64", DEADLINE).expect("instance");
+    assert!(matches!(caller.call(&[ints([1])], 2), Err(Error::Invalid(_))));
+    assert!(matches!(module.instantiate("none", DEADLINE), Err(Error::NotFound(_))));
+}
+
+#[test]
+fn threads_may_share_a_caller() {
+    let module = guest("echo");
+    let caller: Arc<dyn FunctionInstance> = module.instantiate("echo_string", DEADLINE).expect("instance");
+    drop(module);
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            let caller = caller.clone();
+            scope.spawn(move || {
+                for round in 0..40 {
+                    let column: ArrayRef =
+                        Arc::new(StringArray::from_iter_values((0..500).map(|i| format!("{thread} {round} {i}"))));
+                    assert_eq!(&caller.call(&[column.clone()], 500).expect("call"), &column);
+                }
+            });
+        }
+    });
+}

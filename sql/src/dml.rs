@@ -1,0 +1,299 @@
+//! INSERT, UPDATE and DELETE: what they read as a query, what they write as batches.
+//!
+//! UPDATE and DELETE lock the table, then read the rows concerned from a snapshot taken after the lock: what they read
+//! is what they replace. Both are planned as a SELECT of the table's columns (and the new values), so that anything a
+//! query can say may stand in WHERE and SET.
+
+use crate::error::{Error, Result};
+use crate::rewrite::string_literal;
+use crate::statement::{folded, object_name};
+use crate::types::{bytea_literal, sql_type};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Expr;
+use millpond_engine::catalog::{Catalog, Column, Object, ObjectKind};
+use sqlparser::ast::{
+    self, AssignmentTarget, CastKind, Delete, FromTable, Ident, Insert, Query, SelectItem, SetExpr, Statement,
+    TableFactor, TableObject, TableWithJoins, Update,
+};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+use std::sync::Arc;
+
+/// The object an INSERT or COPY writes to.
+pub(crate) fn insert_target(catalog: &Catalog, name: &str) -> Result<Arc<Object>> {
+    let object = catalog.get(name).ok_or_else(|| Error::undefined_relation(name))?;
+    match object.kind {
+        ObjectKind::Stream { .. } | ObjectKind::Table { .. } => Ok(object.clone()),
+        _ => Err(Error::new("42809", format!("cannot insert into {} \"{name}\"", object.kind.noun()))
+            .with_hint("Insert into the streams and tables it reads from.")),
+    }
+}
+
+/// The table an UPDATE or DELETE changes.
+fn change_target(catalog: &Catalog, name: &str) -> Result<Arc<Object>> {
+    let object = catalog.get(name).ok_or_else(|| Error::undefined_relation(name))?;
+    match object.kind {
+        ObjectKind::Table { .. } => Ok(object.clone()),
+        ObjectKind::Stream { .. } => Err(Error::new("42809", format!("cannot change rows of stream \"{name}\""))
+            .with_hint("Streams are append-only; use a table for rows that change.")),
+        _ => Err(Error::new("42809", format!("cannot change rows of {} \"{name}\"", object.kind.noun()))
+            .with_hint("Change the tables it reads from.")),
+    }
+}
+
+/// The target's name, after refusing what INSERT does not do.
+pub(crate) fn insert_name(insert: &Insert) -> Result<String> {
+    if insert.returning.is_some() {
+        return Err(returning_refused());
+    }
+    if insert.on.is_some() {
+        return Err(Error::unsupported(
+            "ON CONFLICT is not supported yet",
+            "Use UPDATE for keys that exist, INSERT for others.",
+        ));
+    }
+    match &insert.table {
+        TableObject::TableName(name) => object_name(name),
+        other => Err(Error::unsupported(format!("INSERT INTO {other} is not supported"), "Name a table or stream.")),
+    }
+}
+
+/// Gives literals of `VALUES` lists what only the target column knows: the word DEFAULT its value, bytea its bytes.
+pub(crate) fn with_columns(insert: &Insert, object: &Object) -> Result<Insert> {
+    let mut insert = insert.clone();
+    let named: Vec<String> = insert.columns.iter().map(|c| object_name(c).unwrap_or_default()).collect();
+    let Some(SetExpr::Values(values)) = insert.source.as_mut().map(|s| s.body.as_mut()) else { return Ok(insert) };
+    let defaults = crate::ddl::default_exprs(object);
+    for row in &mut values.rows {
+        for (position, value) in row.content.iter_mut().enumerate() {
+            let column = match named.is_empty() {
+                true => object.columns.get(position),
+                false => named.get(position).and_then(|name| object.columns.iter().find(|c| c.name == *name)),
+            };
+            let Some(column) = column else { continue };
+            if is_default(value) {
+                let null = || ast::Expr::Value(ast::Value::Null.into());
+                *value = defaults.get(&column.name).cloned().unwrap_or_else(null);
+            }
+            if column.data_type == DataType::Binary
+                && let Some(text) = string_literal(value)
+            {
+                *value = bytea_literal(text)?;
+            }
+        }
+    }
+    Ok(insert)
+}
+
+fn is_default(expr: &ast::Expr) -> bool {
+    match expr {
+        ast::Expr::Identifier(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default"),
+        _ => false,
+    }
+}
+
+/// A change of a table's rows: the query that finds them.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) table: Arc<Object>,
+    /// All columns, then the new values.
+    pub(crate) query: Statement,
+    /// Which column each new value is for; empty = delete.
+    pub(crate) assigned: Vec<usize>,
+}
+
+/// Plans `UPDATE`.
+pub(crate) fn update(update: &Update, catalog: &Catalog) -> Result<Change> {
+    if update.returning.is_some() {
+        return Err(returning_refused());
+    }
+    if update.from.is_some() || !update.table.joins.is_empty() {
+        return Err(Error::unsupported("UPDATE ... FROM is not supported", "Use a subquery in SET or WHERE."));
+    }
+    let (name, alias) = target(&update.table)?;
+    let table = change_target(catalog, &name)?;
+    let mut query = select_all(&table, alias, update.selection.clone())?;
+    let mut assigned = Vec::new();
+    for assignment in &update.assignments {
+        let AssignmentTarget::ColumnName(column) = &assignment.target else {
+            return Err(Error::unsupported("SET (a, b) = ... is not supported", "Assign the columns one by one."));
+        };
+        let name = column.0.last().and_then(|p| p.as_ident()).map(folded).unwrap_or_default();
+        let Some(index) = table.columns.iter().position(|c| c.name == name) else {
+            return Err(no_column(&name, &table));
+        };
+        if assigned.contains(&index) {
+            return Err(Error::syntax(format!("multiple assignments to same column \"{name}\"")));
+        }
+        let expr = ast::Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(assignment.value.clone()),
+            data_type: sql_type(&table.columns[index].data_type)?,
+            array: false,
+            format: None,
+        };
+        select_of(&mut query)?
+            .projection
+            .push(SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', format!("new {name}")) });
+        assigned.push(index);
+    }
+    Ok(Change { table, query: Statement::Query(query), assigned })
+}
+
+/// Plans `DELETE`.
+pub(crate) fn delete(delete: &Delete, catalog: &Catalog) -> Result<Change> {
+    if delete.returning.is_some() {
+        return Err(returning_refused());
+    }
+    if delete.using.is_some() {
+        return Err(Error::unsupported("DELETE ... USING is not supported", "Use a subquery in WHERE."));
+    }
+    let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+    let [from] = from.as_slice() else {
+        return Err(Error::unsupported("DELETE from several tables is not supported", "Delete from one at a time."));
+    };
+    let (name, alias) = target(from)?;
+    let table = change_target(catalog, &name)?;
+    let query = select_all(&table, alias, delete.selection.clone())?;
+    Ok(Change { table, query: Statement::Query(query), assigned: Vec::new() })
+}
+
+impl Change {
+    /// Old and new rows from a batch of the query's result.
+    pub(crate) fn rows(&self, batch: &RecordBatch) -> Result<(RecordBatch, RecordBatch)> {
+        let width = self.table.columns.len();
+        let before: Vec<ArrayRef> = batch.columns()[..width].to_vec();
+        let mut after = before.clone();
+        for (n, &index) in self.assigned.iter().enumerate() {
+            after[index] = batch.column(width + n).clone();
+        }
+        check_not_null(&self.table, &after)?;
+        Ok((shaped(&self.table, before, batch.num_rows())?, shaped(&self.table, after, batch.num_rows())?))
+    }
+}
+
+/// Positions of the named columns; all when none is named.
+pub(crate) fn relation_columns(object: &Object, names: &[String]) -> Result<Vec<usize>> {
+    if names.is_empty() {
+        return Ok((0..object.columns.len()).collect());
+    }
+    let mut found = Vec::with_capacity(names.len());
+    for name in names {
+        let index = object.columns.iter().position(|c| c.name == *name).ok_or_else(|| no_column(name, object))?;
+        if found.contains(&index) {
+            return Err(Error::new("42701", format!("column \"{name}\" specified more than once")));
+        }
+        found.push(index);
+    }
+    Ok(found)
+}
+
+/// A batch of all the object's columns from one of some of them; the others get their defaults.
+pub(crate) fn complete(object: &Object, sources: &[Option<usize>], batch: &RecordBatch) -> Result<RecordBatch> {
+    let rows = batch.num_rows();
+    let defaults = if sources.contains(&None) { crate::ddl::defaults(object) } else { Default::default() };
+    let mut columns = Vec::with_capacity(sources.len());
+    for (column, source) in object.columns.iter().zip(sources) {
+        columns.push(match source {
+            Some(index) => batch.column(*index).clone(),
+            None => match defaults.get(&column.name) {
+                Some(Expr::Literal(value, _)) => value.to_array_of_size(rows)?,
+                _ => ScalarValue::try_from(&column.data_type)?.to_array_of_size(rows)?,
+            },
+        });
+    }
+    check_not_null(object, &columns)?;
+    shaped(object, columns, rows)
+}
+
+/// Checks and shapes a batch that has all the object's columns in order.
+pub(crate) fn checked(object: &Object, batch: &RecordBatch) -> Result<RecordBatch> {
+    check_not_null(object, batch.columns())?;
+    shaped(object, batch.columns().to_vec(), batch.num_rows())
+}
+
+/// A NULL among literal VALUES is met while they are planned, under the list's own column names.
+pub(crate) fn null_in_values(error: Error, insert: &Insert, object: &Object) -> Error {
+    let position = error.message.split_once("column 'column").and_then(|(_, rest)| {
+        let (number, rest) = rest.split_once('\'')?;
+        if rest.contains("non-nullable") { number.parse::<usize>().ok()?.checked_sub(1) } else { None }
+    });
+    let Some(position) = position else { return error };
+    let given = insert.columns.get(position).map(ToString::to_string);
+    match given.or_else(|| object.columns.get(position).map(|c| c.name.clone())) {
+        Some(column) => not_null_violation(&column, object),
+        None => error,
+    }
+}
+
+fn not_null_violation(column: &str, object: &Object) -> Error {
+    Error::new(
+        "23502",
+        format!("null value in column \"{column}\" of relation \"{}\" violates not-null constraint", object.name),
+    )
+}
+
+fn check_not_null(object: &Object, columns: &[ArrayRef]) -> Result<()> {
+    for (column, values) in object.columns.iter().zip(columns) {
+        if !column.nullable && values.logical_null_count() > 0 {
+            return Err(not_null_violation(&column.name, object));
+        }
+    }
+    Ok(())
+}
+
+/// A parameter has the type its client gave it (an int2 for a bigint column): it is cast like any assignment.
+fn shaped(object: &Object, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let options_of_cast = CastOptions { safe: false, ..CastOptions::default() };
+    let assign = |(column, values): (&Column, ArrayRef)| match values.data_type() == &column.data_type {
+        true => Ok(values),
+        false => cast_with_options(&values, &column.data_type, &options_of_cast),
+    };
+    let columns = object.columns.iter().zip(columns).map(assign).collect::<Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(object.schema(), columns, &options)?)
+}
+
+fn target(table: &TableWithJoins) -> Result<(String, Option<Ident>)> {
+    match &table.relation {
+        TableFactor::Table { name, alias, args: None, .. } if table.joins.is_empty() => {
+            Ok((object_name(name)?, alias.as_ref().map(|a| a.name.clone())))
+        }
+        other => Err(Error::syntax(format!("cannot change the rows of {other}"))),
+    }
+}
+
+/// `SELECT columns FROM table [AS alias] WHERE selection`.
+fn select_all(table: &Object, alias: Option<Ident>, selection: Option<ast::Expr>) -> Result<Box<Query>> {
+    let name = Ident::with_quote('"', &table.name);
+    let qualifier = alias.unwrap_or_else(|| name.clone());
+    let columns: Vec<String> =
+        table.columns.iter().map(|c| format!("{qualifier}.{}", Ident::with_quote('"', &c.name))).collect();
+    let text = format!("SELECT {} FROM {name} AS {qualifier}", columns.join(", "));
+    let mut query = Parser::new(&PostgreSqlDialect {})
+        .try_with_sql(&text)
+        .and_then(|mut parser| parser.parse_query())
+        .map_err(|e| Error::from_parser(&e, ""))?;
+    select_of(&mut query)?.selection = selection;
+    Ok(query)
+}
+
+fn select_of(query: &mut Query) -> Result<&mut ast::Select> {
+    match query.body.as_mut() {
+        SetExpr::Select(select) => Ok(select),
+        _ => Err(Error::internal("not a SELECT")),
+    }
+}
+
+fn no_column(name: &str, object: &Object) -> Error {
+    let names: Vec<&str> = object.columns.iter().map(|c| c.name.as_str()).collect();
+    Error::new("42703", format!("column \"{name}\" of relation \"{}\" does not exist", object.name))
+        .with_hint(format!("There are: {}.", names.join(", ")))
+}
+
+fn returning_refused() -> Error {
+    Error::unsupported("RETURNING is not supported yet", "Read the rows with a SELECT afterwards.")
+}

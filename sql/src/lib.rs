@@ -1,0 +1,37 @@
+//! Text to plans: parse, bind, optimise, lower to the engine's dataflow. No disk, no WebAssembly, no sockets.
+//!
+//! The way of a statement: `parser` (text → [`Statement`]) → `execute` (which engine call) → `rewrite` (Millpond's SQL →
+//! DataFusion's) → `planner` (DataFusion over one snapshot, `relation`) → rows; or → `view` and `lower` (DataFusion's
+//! logical plan → the engine's incremental plan).
+
+mod copy;
+mod date_bin;
+mod ddl;
+mod dml;
+pub mod error;
+mod execute;
+mod explain;
+mod feed;
+mod function;
+mod lower;
+mod names;
+mod parser;
+pub mod pg_catalog;
+mod planner;
+mod relation;
+mod rewrite;
+mod rows;
+pub mod session;
+mod settings;
+mod show;
+mod statement;
+mod transaction;
+mod types;
+mod view;
+
+pub use copy::{CopyFormat, CopyIn, CopyOptions};
+pub use error::{Error, Result};
+pub use feed::Feed;
+pub use rows::Rows;
+pub use session::{Instance, Outcome, Prepared, Session, TransactionStatus};
+pub use statement::Statement;

@@ -1,0 +1,107 @@
+//! Names of result columns as Postgres chooses them: `count(*)` is called `count`, `a + b` is `?column?`.
+
+use crate::statement::folded;
+use datafusion::common::DFSchema;
+use sqlparser::ast::{Expr, Query, SelectItem, SetExpr};
+
+/// One name per column of `schema`, the schema DataFusion gave to `query`.
+pub(crate) fn of_query(query: &Query, schema: &DFSchema) -> Vec<String> {
+    let mut names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
+    let Some(items) = projection(&query.body) else { return names };
+    let is_wildcard = |i: &SelectItem| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    let wildcards = items.iter().filter(|i| is_wildcard(i)).count();
+    // The columns of one `*` are what the other items leave over; of several, nobody knows.
+    if wildcards > 1 || (wildcards == 0 && items.len() != names.len()) || items.len() > names.len() + wildcards {
+        return names;
+    }
+    let spread = names.len() + wildcards - items.len();
+    let mut at = 0;
+    for item in items {
+        if is_wildcard(item) {
+            at += spread;
+            continue;
+        }
+        if let Some(name) = of_item(item) {
+            names[at] = name;
+        }
+        at += 1;
+    }
+    names
+}
+
+fn projection(body: &SetExpr) -> Option<&[SelectItem]> {
+    match body {
+        SetExpr::Select(select) => Some(&select.projection),
+        SetExpr::Query(query) => projection(&query.body),
+        SetExpr::SetOperation { left, .. } => projection(left),
+        _ => None,
+    }
+}
+
+fn of_item(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
+        SelectItem::UnnamedExpr(expr) => Some(of_expr(expr).unwrap_or_else(|| "?column?".to_owned())),
+        _ => None,
+    }
+}
+
+fn of_expr(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(ident) => Some(folded(ident)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(folded),
+        Expr::Nested(inner) => of_expr(inner),
+        Expr::Function(call) => call.name.0.last()?.as_ident().map(folded),
+        Expr::Cast { expr, data_type, .. } => of_expr(expr).or_else(|| {
+            let name = crate::types::arrow_type(data_type).ok()?;
+            let name = crate::types::name_of(&name);
+            Some(short_type_name(name.split('(').next().unwrap_or_default()).to_owned())
+        }),
+        Expr::Case { .. } => Some("case".to_owned()),
+        Expr::Extract { .. } => Some("extract".to_owned()),
+        Expr::Substring { .. } => Some("substring".to_owned()),
+        Expr::Trim { .. } => Some("btrim".to_owned()),
+        Expr::Position { .. } => Some("position".to_owned()),
+        Expr::Ceil { .. } => Some("ceil".to_owned()),
+        Expr::Floor { .. } => Some("floor".to_owned()),
+        Expr::Exists { .. } => Some("exists".to_owned()),
+        Expr::Interval(_) => Some("interval".to_owned()),
+        Expr::Array(_) => Some("array".to_owned()),
+        _ => None,
+    }
+}
+
+fn short_type_name(name: &str) -> &str {
+    match name {
+        "boolean" => "bool",
+        "smallint" => "int2",
+        "integer" => "int4",
+        "bigint" => "int8",
+        "real" => "float4",
+        "double precision" => "float8",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlparser::dialect::PostgreSqlDialect;
+    use sqlparser::parser::Parser;
+
+    fn names(select: &str, columns: usize) -> Vec<String> {
+        use arrow::datatypes::{DataType, Field, Schema};
+        let query = Parser::new(&PostgreSqlDialect {}).try_with_sql(select).unwrap().parse_query().unwrap();
+        let fields: Vec<Field> = (0..columns).map(|n| Field::new(format!("c{n}"), DataType::Int64, true)).collect();
+        of_query(&query, &DFSchema::try_from(Schema::new(fields)).unwrap())
+    }
+
+    #[test]
+    fn names_follow_postgres() {
+        assert_eq!(names("SELECT count(*), A, t.b, a + 1, a AS \"X\"", 5), ["count", "a", "b", "?column?", "X"]);
+        assert_eq!(names("SELECT a::bigint, 1::bigint, CASE WHEN a THEN 1 END", 3), ["a", "int8", "case"]);
+        assert_eq!(names("SELECT sum(a), *, m.f(a)", 4), ["sum", "c1", "c2", "f"]);
+        assert_eq!(names("SELECT *, *", 4), ["c0", "c1", "c2", "c3"]);
+        assert_eq!(names("SELECT max(a) UNION SELECT 1", 1), ["max"]);
+    }
+}

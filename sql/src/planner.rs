@@ -1,0 +1,260 @@
+//! Plans one statement over one snapshot.
+//!
+//! What all statements share (functions, rules, memory pool) is built once per process in [`Base`]; a [`Planner`] adds
+//! what one statement sees: the catalog or snapshot, module functions, the system catalogs.
+
+use crate::date_bin::DateBin;
+use crate::error::{Error, Result};
+use crate::pg_catalog::{self, SessionInfo};
+use crate::relation::{Relation, WITH_SYSTEM_COLUMNS};
+use crate::rewrite::{self, Needs};
+use crate::types::{SqlTypes, sql_type};
+use arrow::datatypes::DataType;
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::common::config::Dialect;
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::logical_expr::{LogicalPlan, ScalarUDF, Statement as PlanStatement};
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement as DfStatement;
+use millpond_engine::catalog::{Catalog, ObjectKind};
+use millpond_engine::snapshot::Snapshot;
+use sqlparser::ast::{Ident, Statement};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) const CATALOG: &str = "millpond";
+pub(crate) const SCHEMA: &str = "public";
+
+/// Memory all running queries may hold together; beyond it they spill or fail with 53200.
+const QUERY_MEMORY_BYTES_MAX: usize = 2 << 30;
+/// Threads one query may keep busy.
+const QUERY_PARTITIONS_MAX: usize = 16;
+
+/// The planner's static parts. One per process.
+#[derive(Debug)]
+pub(crate) struct Base {
+    state: SessionState,
+}
+
+impl Base {
+    pub(crate) fn new() -> Result<Base> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut config = SessionConfig::new()
+            .with_target_partitions(cores.min(QUERY_PARTITIONS_MAX))
+            .with_default_catalog_and_schema(CATALOG, SCHEMA)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(false);
+        let options = config.options_mut();
+        options.sql_parser.dialect = Dialect::PostgreSQL;
+        options.sql_parser.map_string_types_to_utf8view = false;
+        options.sql_parser.parse_float_as_decimal = true;
+        options.execution.parquet.schema_force_view_types = false;
+        options.execution.time_zone = Some("UTC".to_owned());
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(QUERY_MEMORY_BYTES_MAX)))
+            .build_arc()?;
+        let mut state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_type_planner(Arc::new(SqlTypes))
+            .build();
+        // Asked before DataFusion's own planners, which take comparisons as they are.
+        state.register_expr_planner(Arc::new(SqlTypes))?;
+        state.register_udf(Arc::new(ScalarUDF::from(DateBin::new())))?;
+        Ok(Base { state })
+    }
+
+    pub(crate) fn state(&self) -> &SessionState {
+        &self.state
+    }
+}
+
+/// What a statement reads from.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) catalog: Arc<Catalog>,
+    /// `None`: plan only.
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+}
+
+impl Source {
+    pub(crate) fn catalog(catalog: Arc<Catalog>) -> Source {
+        Source { catalog, snapshot: None }
+    }
+
+    pub(crate) fn snapshot(snapshot: Arc<Snapshot>) -> Source {
+        Source { catalog: snapshot.catalog.clone(), snapshot: Some(snapshot) }
+    }
+}
+
+/// Plans statements over one source.
+pub(crate) struct Planner {
+    pub(crate) state: SessionState,
+    pub(crate) source: Source,
+    deadline: Duration,
+}
+
+impl Planner {
+    /// `for_view`: scans keep no filters, so that a view can be lowered from the plan.
+    pub(crate) fn new(
+        state: &SessionState,
+        source: Source,
+        info: &SessionInfo,
+        deadline: Duration,
+        for_view: bool,
+    ) -> Result<Planner> {
+        let mut state = state.clone();
+        let catalog = source.catalog.clone();
+        let public = Public {
+            source: source.clone(),
+            system: pg_catalog::schema_provider(catalog.clone(), info),
+            keeps_filters: for_view,
+        };
+        let information = pg_catalog::information_schema(catalog.clone(), info);
+        state.register_catalog_list(Arc::new(Schemas { public: Arc::new(public), information }));
+        if !for_view {
+            // now() is the time of the statement.
+            state.mark_start_execution();
+            for function in pg_catalog::functions(catalog, info) {
+                state.register_udf(function)?;
+            }
+        }
+        Ok(Planner { state, source, deadline })
+    }
+
+    /// Rewrites and plans `statement`; `parameters[i]` is the type of `$i+1`.
+    pub(crate) async fn plan(&mut self, statement: Statement, parameters: &[DataType]) -> Result<(LogicalPlan, Needs)> {
+        let mut statement = statement;
+        pg_catalog::rewrite(&mut statement);
+        let needs = rewrite::rewrite(&mut statement, &self.source.catalog, self.deadline)?;
+        for function in needs.functions.values() {
+            self.state.register_udf(Arc::new(function.clone()))?;
+        }
+        if parameters.is_empty() {
+            let plan = self.state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await?;
+            return Ok((plan, needs));
+        }
+        let data_types = parameters.iter().map(sql_type).collect::<Result<Vec<_>>>()?;
+        let prepare = Statement::Prepare { name: Ident::new("statement"), data_types, statement: Box::new(statement) };
+        match self.state.statement_to_plan(DfStatement::Statement(Box::new(prepare))).await? {
+            LogicalPlan::Statement(PlanStatement::Prepare(prepared)) => {
+                Ok((Arc::unwrap_or_clone(prepared.input), needs))
+            }
+            plan => Ok((plan, needs)),
+        }
+    }
+
+    /// Plans with parameter values put in.
+    pub(crate) async fn plan_with(
+        &mut self,
+        statement: Statement,
+        parameters: &[ScalarValue],
+    ) -> Result<(LogicalPlan, Needs)> {
+        let types: Vec<DataType> = parameters.iter().map(ScalarValue::data_type).collect();
+        let (plan, needs) = self.plan(statement, &types).await?;
+        if parameters.is_empty() {
+            return Ok((plan, needs));
+        }
+        let values = ParamValues::from(parameters.to_vec());
+        Ok((plan.replace_params_with_values(&values)?, needs))
+    }
+
+    /// Starts a plan.
+    pub(crate) async fn execute(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
+        let physical = self.state.create_physical_plan(plan).await?;
+        Ok(execute_stream(physical, self.state.task_ctx())?)
+    }
+}
+
+/// Whether a statement reads an object of the database (and so needs a snapshot).
+pub(crate) fn reads_objects(state: &SessionState, catalog: &Catalog, statement: &Statement) -> Result<bool> {
+    let statement = DfStatement::Statement(Box::new(statement.clone()));
+    let references = state.resolve_table_references(&statement)?;
+    // TUMBLE's relation is an argument, not a reference, before the rewrite.
+    let text_names_tumble = statement.to_string().to_lowercase().contains("tumble");
+    Ok(text_names_tumble || references.iter().any(|r| catalog.get(r.table()).is_some()))
+}
+
+/// The schemas of the one catalog; it answers to any catalog name, because clients use their database's.
+#[derive(Debug)]
+struct Schemas {
+    public: Arc<Public>,
+    information: Arc<dyn SchemaProvider>,
+}
+
+impl CatalogProviderList for Schemas {
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![CATALOG.to_owned()]
+    }
+
+    fn catalog(&self, _name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        Some(Arc::new(Schemas { public: self.public.clone(), information: self.information.clone() }))
+    }
+}
+
+impl CatalogProvider for Schemas {
+    fn schema_names(&self) -> Vec<String> {
+        vec![SCHEMA.to_owned(), "pg_catalog".to_owned(), "information_schema".to_owned()]
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        match name {
+            SCHEMA => Some(self.public.clone()),
+            "pg_catalog" => Some(self.public.system.clone()),
+            "information_schema" => Some(self.information.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// The schema `public`; names it does not have are looked up in `pg_catalog`, as Postgres' search path does.
+#[derive(Debug)]
+struct Public {
+    source: Source,
+    system: Arc<dyn SchemaProvider>,
+    keeps_filters: bool,
+}
+
+#[async_trait]
+impl SchemaProvider for Public {
+    fn table_names(&self) -> Vec<String> {
+        self.source.catalog.objects().map(|o| o.name.clone()).collect()
+    }
+
+    async fn table(&self, name: &str) -> datafusion::common::Result<Option<Arc<dyn TableProvider>>> {
+        let (object, system_columns) = match self.source.catalog.get(name) {
+            Some(object) => (Some(object), false),
+            None => (name.strip_suffix(WITH_SYSTEM_COLUMNS).and_then(|n| self.source.catalog.get(n)), true),
+        };
+        let Some(object) = object.filter(|o| !matches!(o.kind, ObjectKind::Module { .. })) else {
+            return self.system.table(name).await;
+        };
+        let snapshot = self.source.snapshot.clone();
+        Ok(Some(Arc::new(Relation::new(object.clone(), snapshot, system_columns, self.keeps_filters))))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.source.catalog.get(name).is_some()
+    }
+}
+
+/// The first error a query may not have: it does something other than read.
+pub(crate) fn only_reads(plan: &LogicalPlan) -> Result<()> {
+    match plan {
+        LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_) => {
+            Err(Error::unsupported("this statement is not supported here", "Use it as a statement of its own."))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,477 @@
+//! What Millpond's SQL has and DataFusion's planner does not, rewritten on the syntax tree before planning.
+//!
+//! - `m.f(x)`: a module's function, looked up in the catalog and registered under the one name `m.f`;
+//! - `TUMBLE(t, ts, INTERVAL '1 minute')`: a derived table with `window_start` and `window_end`;
+//! - `_partition`, `_offset`, `_append_ts`: a SELECT that names one of them reads its streams *with* the system
+//!   columns, and its `*` is spelled out without them. Other SELECTs read streams that do not have these columns at all,
+//!   so `*` needs no care there.
+
+use crate::error::{Error, Result};
+use crate::function;
+use crate::relation::{WITH_SYSTEM_COLUMNS, is_system_column};
+use crate::statement::{folded, object_name};
+use crate::types::bytea_literal;
+use datafusion::logical_expr::ScalarUDF;
+use millpond_engine::ObjectId;
+use millpond_engine::catalog::{Catalog, ObjectKind, SYSTEM_COLUMNS};
+use sqlparser::ast::{
+    BinaryOperator, CastKind, ExcludeSelectItem, Expr, FunctionArg, FunctionArgExpr, Ident, JoinConstraint,
+    JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    Statement, TableAlias, TableFactor, TableWithJoins, Value, Visit, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    visit_expressions,
+};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// What the rewritten statement needs besides DataFusion's own.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    /// By `module.function`.
+    pub(crate) functions: BTreeMap<String, ScalarUDF>,
+    pub(crate) modules: BTreeSet<ObjectId>,
+}
+
+/// Rewrites `statement` in place. `deadline` bounds each call of a module's function.
+pub(crate) fn rewrite(statement: &mut Statement, catalog: &Catalog, deadline: Duration) -> Result<Needs> {
+    let mut rewriter = Rewriter { catalog, deadline, needs: Needs::default(), local: HashSet::new(), ordered: vec![] };
+    match statement.visit(&mut rewriter) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(rewriter.needs),
+    }
+}
+
+struct Rewriter<'a> {
+    catalog: &'a Catalog,
+    deadline: Duration,
+    needs: Needs,
+    /// Names of WITH queries: they hide catalog objects.
+    local: HashSet<String>,
+    /// Per open query: its ORDER BY names a system column.
+    ordered: Vec<bool>,
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            self.local.insert(folded(&cte.alias.name));
+        }
+        let ordered = query.order_by.as_ref().is_some_and(names_system_column);
+        self.ordered.push(ordered && matches!(*query.body, SetExpr::Select(_)));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Error> {
+        self.ordered.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        match self.select(select) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        match expr {
+            Expr::Between { .. } => spell_out_between(expr),
+            Expr::Value(value) => {
+                if let Value::Number(digits, _) = &value.value
+                    && digits.contains(['e', 'E'])
+                {
+                    *expr = double(digits);
+                }
+            }
+            Expr::Cast { expr: inner, data_type: sqlparser::ast::DataType::Bytea, .. } => {
+                if let Some(text) = string_literal(inner) {
+                    match bytea_literal(text) {
+                        Ok(literal) => **inner = literal,
+                        Err(error) => return ControlFlow::Break(error),
+                    }
+                }
+            }
+            _ => {}
+        }
+        let Expr::Function(call) = expr else { return ControlFlow::Continue(()) };
+        match self.function(&call.name) {
+            Ok(Some(name)) => call.name = name,
+            Ok(None) => {}
+            Err(error) => return ControlFlow::Break(error),
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Functions.
+impl Rewriter<'_> {
+    fn function(&mut self, name: &ObjectName) -> Result<Option<ObjectName>> {
+        let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(folded).collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        match parts.as_slice() {
+            ["mz_now" | "proctime"] => Ok(Some(single("now"))),
+            ["pg_catalog" | "information_schema" | "public", function] => Ok(Some(single(function))),
+            ["public", module, function] | [module, function] => {
+                let full = format!("{module}.{function}");
+                if !self.needs.functions.contains_key(&full) {
+                    let (id, udf) = function::resolve(self.catalog, module, function, self.deadline)?;
+                    self.needs.modules.insert(id);
+                    self.needs.functions.insert(full.clone(), udf);
+                }
+                Ok(Some(single(&full)))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The text of `'…'` or `E'…'`.
+pub(crate) fn string_literal(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A number with an exponent: most do not fit `numeric`, so it is a double.
+fn double(digits: &str) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::Value(Value::SingleQuotedString(digits.to_owned()).into())),
+        data_type: sqlparser::ast::DataType::DoublePrecision,
+        array: false,
+        format: None,
+    }
+}
+
+/// `a BETWEEN b AND c` → `(a >= b AND a <= c)`, so that each comparison gets the types of a comparison.
+fn spell_out_between(expr: &mut Expr) {
+    let between = std::mem::replace(expr, Expr::Value(Value::Null.into()));
+    let Expr::Between { expr: value, negated, low, high } = between else { return };
+    let (low_op, high_op, both) = match negated {
+        false => (BinaryOperator::GtEq, BinaryOperator::LtEq, BinaryOperator::And),
+        true => (BinaryOperator::Lt, BinaryOperator::Gt, BinaryOperator::Or),
+    };
+    let left = Expr::BinaryOp { left: value.clone(), op: low_op, right: low };
+    let right = Expr::BinaryOp { left: value, op: high_op, right: high };
+    *expr = Expr::Nested(Box::new(Expr::BinaryOp { left: Box::new(left), op: both, right: Box::new(right) }));
+}
+
+/// One item of a FROM list as `*` sees it.
+struct FromItem {
+    qualifier: Option<Ident>,
+    /// The columns to list when system columns must be kept out.
+    columns: Option<Vec<String>>,
+    /// Columns a USING join has already given.
+    merged: Vec<Ident>,
+}
+
+/// FROM lists and wildcards.
+impl Rewriter<'_> {
+    fn select(&mut self, select: &mut Select) -> Result<()> {
+        let named = names_system_column(select) || self.ordered.last() == Some(&true);
+        let mut items = Vec::new();
+        for from in &mut select.from {
+            self.from(from, named, &mut items)?;
+        }
+        if named && items.iter().any(|item| item.columns.is_some()) {
+            select.projection = expand(std::mem::take(&mut select.projection), &items)?;
+        }
+        Ok(())
+    }
+
+    fn from(&mut self, from: &mut TableWithJoins, named: bool, items: &mut Vec<FromItem>) -> Result<()> {
+        self.factor(&mut from.relation, named, Vec::new(), items)?;
+        for join in &mut from.joins {
+            let merged = match constraint(&join.join_operator) {
+                Some(JoinConstraint::Using(names)) => {
+                    names.iter().filter_map(|n| n.0.last()?.as_ident().cloned()).collect()
+                }
+                Some(JoinConstraint::Natural) if named => {
+                    return Err(Error::unsupported(
+                        "NATURAL JOIN together with system columns is not supported",
+                        "Write JOIN ... USING (columns).",
+                    ));
+                }
+                _ => Vec::new(),
+            };
+            self.factor(&mut join.relation, named, merged, items)?;
+        }
+        Ok(())
+    }
+
+    fn factor(
+        &mut self,
+        factor: &mut TableFactor,
+        named: bool,
+        merged: Vec<Ident>,
+        items: &mut Vec<FromItem>,
+    ) -> Result<()> {
+        match factor {
+            TableFactor::NestedJoin { table_with_joins, .. } => return self.from(table_with_joins, named, items),
+            TableFactor::Table { name, alias, args: Some(arguments), .. } => {
+                let function = name.0.last().and_then(|p| p.as_ident()).map(folded).unwrap_or_default();
+                match function.as_str() {
+                    "tumble" => {
+                        let (derived, item) = self.tumble(&arguments.args, alias.take(), named, merged)?;
+                        *factor = derived;
+                        items.push(item);
+                        return Ok(());
+                    }
+                    "hop" | "session" => {
+                        return Err(Error::unsupported(
+                            format!("{} windows are not supported yet", function.to_uppercase()),
+                            "TUMBLE(stream, ts, INTERVAL '...') is supported.",
+                        ));
+                    }
+                    _ => {}
+                }
+            }
+            TableFactor::Table { name, alias, .. } if named => {
+                if let Some((columns, relation)) = self.stream(name)
+                    && alias.as_ref().is_none_or(|a| a.columns.is_empty())
+                {
+                    let qualifier =
+                        alias.as_ref().map_or_else(|| Ident::with_quote('"', &relation), |a| a.name.clone());
+                    *name = single(&format!("{relation}{WITH_SYSTEM_COLUMNS}"));
+                    *alias = Some(named_alias(qualifier.clone()));
+                    items.push(FromItem { qualifier: Some(qualifier), columns: Some(columns), merged });
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        items.push(FromItem { qualifier: qualifier_of(factor), columns: None, merged });
+        Ok(())
+    }
+
+    /// User columns and folded name, if `name` is a stream.
+    fn stream(&self, name: &ObjectName) -> Option<(Vec<String>, String)> {
+        let relation = object_name(name).ok()?;
+        if name.0.len() == 1 && self.local.contains(&relation) {
+            return None;
+        }
+        let object = self.catalog.get(&relation)?;
+        let stream = matches!(object.kind, ObjectKind::Stream { .. });
+        stream.then(|| (object.columns.iter().map(|c| c.name.clone()).collect(), relation))
+    }
+
+    /// `TUMBLE(t, ts, interval [, offset])`.
+    fn tumble(
+        &mut self,
+        arguments: &[FunctionArg],
+        alias: Option<TableAlias>,
+        named: bool,
+        merged: Vec<Ident>,
+    ) -> Result<(TableFactor, FromItem)> {
+        let usage = "Write TUMBLE(stream, time_column, INTERVAL '1 minute').";
+        let arguments = arguments.iter().map(argument).collect::<Option<Vec<_>>>();
+        let (table, ts, size, offset) = match arguments.as_deref() {
+            Some([table, ts, size]) => (*table, *ts, *size, None),
+            Some([table, ts, size, offset]) => (*table, *ts, *size, Some(*offset)),
+            _ => return Err(Error::syntax("TUMBLE takes three or four arguments").with_hint(usage)),
+        };
+        let table = relation_argument(table).ok_or_else(|| {
+            Error::syntax("the first argument of TUMBLE must be the name of a relation").with_hint(usage)
+        })?;
+        fixed_interval(size)?;
+        let bin = match offset {
+            None => format!("date_bin({size}, {ts})"),
+            Some(offset) => format!("(date_bin({size}, {ts} - ({offset})) + ({offset}))"),
+        };
+        let stream = self.stream(&table).filter(|_| named);
+        let system = if stream.is_some() { format!("{}, ", SYSTEM_COLUMNS.join(", ")) } else { String::new() };
+        let text = format!("SELECT *, {system}{bin} AS window_start, {bin} + {size} AS window_end FROM {table}");
+        let subquery = Parser::new(&PostgreSqlDialect {})
+            .try_with_sql(&text)
+            .and_then(|mut parser| parser.parse_query())
+            .map_err(|e| Error::from_parser(&e, ""))?;
+        let last = table.0.last().and_then(|p| p.as_ident()).cloned();
+        let alias = alias.or_else(|| last.map(named_alias));
+        let qualifier = alias.as_ref().map(|a| a.name.clone());
+        let columns = stream.map(|(mut columns, _)| {
+            columns.extend(["window_start".to_owned(), "window_end".to_owned()]);
+            columns
+        });
+        let factor = TableFactor::Derived { lateral: false, subquery, alias, sample: None };
+        Ok((factor, FromItem { qualifier, columns, merged }))
+    }
+}
+
+/// Spells `*` and `t.*` out without system columns.
+fn expand(projection: Vec<SelectItem>, items: &[FromItem]) -> Result<Vec<SelectItem>> {
+    let mut expanded = Vec::with_capacity(projection.len());
+    for item in projection {
+        match &item {
+            SelectItem::Wildcard(_) => {
+                for from in items {
+                    expanded.extend(from.all_columns(true)?);
+                }
+            }
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                let wanted = name.0.last().and_then(|p| p.as_ident()).map(folded);
+                let from = items.iter().find(|i| i.qualifier.as_ref().map(folded) == wanted && i.columns.is_some());
+                match from {
+                    Some(from) => expanded.extend(from.all_columns(false)?),
+                    None => expanded.push(item),
+                }
+            }
+            _ => expanded.push(item),
+        }
+    }
+    Ok(expanded)
+}
+
+impl FromItem {
+    /// The item's part of `*` (`merged` columns left out) or all of its own `t.*`.
+    fn all_columns(&self, leave_out_merged: bool) -> Result<Vec<SelectItem>> {
+        let merged: &[Ident] = if leave_out_merged { &self.merged } else { &[] };
+        let Some(qualifier) = &self.qualifier else {
+            return Err(Error::unsupported(
+                "* together with system columns over a subquery without a name is not supported",
+                "Give the subquery an alias.",
+            ));
+        };
+        match &self.columns {
+            Some(columns) => Ok(columns
+                .iter()
+                .filter(|c| !merged.iter().any(|m| folded(m) == **c))
+                .map(|c| {
+                    let parts = vec![qualifier.clone(), Ident::with_quote('"', c)];
+                    SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts))
+                })
+                .collect()),
+            None => {
+                let name = ObjectName(vec![ObjectNamePart::Identifier(qualifier.clone())]);
+                let exclude = merged.iter().map(|m| ObjectName(vec![ObjectNamePart::Identifier(m.clone())])).collect();
+                let opt_exclude = (!merged.is_empty()).then_some(ExcludeSelectItem::Multiple(exclude));
+                let options = WildcardAdditionalOptions { opt_exclude, ..Default::default() };
+                let kind = SelectItemQualifiedWildcardKind::ObjectName(name);
+                Ok(vec![SelectItem::QualifiedWildcard(kind, options)])
+            }
+        }
+    }
+}
+
+/// Whether the SELECT, or a subquery in it, names a system column.
+fn names_system_column(node: &impl Visit) -> bool {
+    let found = visit_expressions(node, |expr| {
+        let last = match expr {
+            Expr::Identifier(ident) => Some(ident),
+            Expr::CompoundIdentifier(parts) => parts.last(),
+            _ => None,
+        };
+        match last {
+            Some(ident) if is_system_column(&folded(ident)) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    found.is_break()
+}
+
+fn qualifier_of(factor: &TableFactor) -> Option<Ident> {
+    match factor {
+        TableFactor::Table { name, alias: None, .. } => name.0.last()?.as_ident().cloned(),
+        TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } => alias.as_ref().map(|a| a.name.clone()),
+        TableFactor::UNNEST { alias, .. } | TableFactor::Function { alias, .. } => {
+            alias.as_ref().map(|a| a.name.clone())
+        }
+        _ => None,
+    }
+}
+
+fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
+    use JoinOperator as J;
+    match operator {
+        J::Join(c) | J::Inner(c) | J::Left(c) | J::LeftOuter(c) | J::Right(c) | J::RightOuter(c) | J::FullOuter(c) => {
+            Some(c)
+        }
+        _ => None,
+    }
+}
+
+fn argument(argument: &FunctionArg) -> Option<&Expr> {
+    match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    }
+}
+
+fn relation_argument(expr: &Expr) -> Option<ObjectName> {
+    let parts = match expr {
+        Expr::Identifier(ident) => vec![ident.clone()],
+        Expr::CompoundIdentifier(parts) => parts.clone(),
+        _ => return None,
+    };
+    Some(ObjectName(parts.into_iter().map(ObjectNamePart::Identifier).collect()))
+}
+
+/// A window must have a length that does not depend on the calendar.
+fn fixed_interval(size: &Expr) -> Result<()> {
+    let is_interval = match size {
+        Expr::Interval(_) => true,
+        Expr::Cast { data_type, .. } => matches!(data_type, sqlparser::ast::DataType::Interval { .. }),
+        _ => false,
+    };
+    if !is_interval {
+        return Err(Error::syntax("the size of a TUMBLE window must be an interval")
+            .with_hint("Write TUMBLE(stream, time_column, INTERVAL '1 minute')."));
+    }
+    let text = size.to_string().to_lowercase();
+    if text.contains("mon") || text.contains("year") || text.contains("decade") || text.contains("centur") {
+        return Err(Error::unsupported(
+            "TUMBLE windows of months or years are not supported",
+            "Group by date_trunc('month', ts) instead.",
+        ));
+    }
+    Ok(())
+}
+
+fn single(name: &str) -> ObjectName {
+    ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))])
+}
+
+fn named_alias(name: Ident) -> TableAlias {
+    TableAlias { explicit: true, name, columns: vec![], at: None }
+}
+
+/// Types that casts give to parameters: `$1::int`, which DataFusion does not infer from.
+pub(crate) fn cast_parameters(statement: &Statement) -> BTreeMap<usize, sqlparser::ast::DataType> {
+    let mut found = BTreeMap::new();
+    let _ = visit_expressions(statement, |expr| {
+        if let Expr::Cast { expr, data_type, .. } = expr
+            && let Some(index) = parameter(expr)
+        {
+            found.entry(index).or_insert_with(|| data_type.clone());
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    found
+}
+
+/// The greatest `n` of `$n` in a statement.
+pub(crate) fn parameter_count(statement: &Statement) -> usize {
+    let mut count = 0;
+    let _ = visit_expressions(statement, |expr| {
+        count = count.max(parameter(expr).unwrap_or(0));
+        ControlFlow::<()>::Continue(())
+    });
+    count
+}
+
+fn parameter(expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Placeholder(name) => name.strip_prefix('$')?.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}

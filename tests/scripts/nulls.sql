@@ -1,0 +1,61 @@
+-- same in PostgreSQL
+-- NULL in filters, keys of grouped, aggregates and joins.
+
+CREATE TABLE l (id int PRIMARY KEY, k int, x int);
+CREATE TABLE r (id int PRIMARY KEY, k int, y int);
+INSERT INTO l VALUES (1, 1, 10), (2, NULL, 20), (3, NULL, NULL), (4, 2, NULL);
+INSERT INTO r VALUES (1, 1, 100), (2, NULL, 200), (3, 3, 300);
+----
+CREATE TABLE
+CREATE TABLE
+INSERT 0 4
+INSERT 0 3
+
+CREATE MATERIALIZED VIEW grouped AS SELECT k, count(*) AS n, count(x) AS nx, sum(x) AS s, min(x) AS lo, max(x) AS hi FROM l GROUP BY k;
+CREATE MATERIALIZED VIEW joined AS SELECT l.id, l.x, r.y FROM l JOIN r ON l.k = r.k;
+CREATE MATERIALIZED VIEW not_one AS SELECT id FROM l WHERE k <> 1;
+CREATE MATERIALIZED VIEW distinct_k AS SELECT DISTINCT k FROM l;
+CREATE MATERIALIZED VIEW totals AS SELECT count(*) AS n, sum(x) AS s, avg(x)::double precision AS a FROM l WHERE id > 100;
+----
+CREATE MATERIALIZED VIEW
+CREATE MATERIALIZED VIEW
+CREATE MATERIALIZED VIEW
+CREATE MATERIALIZED VIEW
+CREATE MATERIALIZED VIEW
+
+SELECT * FROM grouped ORDER BY k;
+----
+1|1|1|10|10|10
+2|1|0|NULL|NULL|NULL
+NULL|2|1|20|20|20
+
+SELECT * FROM joined ORDER BY id;
+SELECT * FROM not_one ORDER BY id;
+SELECT * FROM distinct_k ORDER BY k;
+SELECT * FROM totals;
+----
+1|10|100
+4
+1
+2
+NULL
+0|NULL|NULL
+
+UPDATE l SET k = NULL WHERE id = 1;
+UPDATE l SET x = 5 WHERE id = 3;
+SELECT * FROM grouped ORDER BY k;
+SELECT * FROM joined ORDER BY id;
+----
+UPDATE 1
+UPDATE 1
+2|1|0|NULL|NULL|NULL
+NULL|3|3|35|5|20
+
+DELETE FROM l WHERE k IS NULL;
+SELECT * FROM grouped ORDER BY k;
+SELECT * FROM distinct_k ORDER BY k;
+----
+DELETE 3
+2|1|0|NULL|NULL|NULL
+2
+
