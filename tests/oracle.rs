@@ -51,6 +51,9 @@ const VIEWS: &[&str] = &[
     "SELECT v.name, count(*) AS n, sum(v.x) AS sx FROM {v5} v GROUP BY v.name",
     "SELECT v.k, max(v.n) AS busiest FROM {v13} v GROUP BY v.k",
     "SELECT v.k FROM {v15} v UNION ALL SELECT u.k FROM {v11} u",
+    // what Postgres computes otherwise than DataFusion
+    "SELECT id, k * 2 - id AS ki, x::int AS xi, id::text || coalesce(t, '') AS label, id / 3 AS q, id % 3 AS m FROM {a}",
+    "SELECT to_char(ts, 'YYYY-MM-DD HH24:MI') AS minute, sum(n * 2) AS s, round(max(x)) AS hi FROM {s} GROUP BY 1",
 ];
 
 #[test]

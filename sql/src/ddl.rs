@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::relation::is_system_column;
 use crate::statement::{CreateRelation, Kind, folded};
-use crate::types::{arrow_type, name_of};
+use crate::types::{arrow_type, length_max, name_of};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit};
@@ -151,6 +151,28 @@ pub(crate) fn default_exprs(object: &Object) -> HashMap<String, ast::Expr> {
         }
     }
     found
+}
+
+/// The longest texts the columns take, in characters, with the type that says so; by position.
+pub(crate) fn lengths(object: &Object) -> Vec<(usize, u64, String)> {
+    if !object.definition.to_lowercase().contains("char") {
+        return Vec::new();
+    }
+    let statements = crate::parser::parse(&object.definition).unwrap_or_default();
+    let Some(Kind::CreateStream(create) | Kind::CreateTable(create)) = statements.first().map(|s| s.kind.as_ref())
+    else {
+        return Vec::new();
+    };
+    let length = |(position, def): (usize, &ColumnDef)| {
+        let length = length_max(&def.data_type)?;
+        let name = if matches!(def.data_type, ast::DataType::Char(_) | ast::DataType::Character(_)) {
+            format!("character({length})")
+        } else {
+            format!("character varying({length})")
+        };
+        Some((position, length, name))
+    };
+    create.columns.iter().enumerate().filter_map(length).collect()
 }
 
 /// A constant default, cast to the column's type.

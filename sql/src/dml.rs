@@ -4,12 +4,12 @@
 //! is what they replace. Both are planned as a SELECT of the table's columns (and the new values), so that anything a
 //! query can say may stand in WHERE and SET.
 
+use crate::dialect::to_type;
 use crate::error::{Error, Result};
 use crate::rewrite::string_literal;
 use crate::statement::{folded, object_name};
 use crate::types::{bytea_literal, sql_type};
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
@@ -170,7 +170,7 @@ impl Change {
         for (n, &index) in self.assigned.iter().enumerate() {
             after[index] = batch.column(width + n).clone();
         }
-        check_not_null(&self.table, &after)?;
+        check(&self.table, &after)?;
         Ok((shaped(&self.table, before, batch.num_rows())?, shaped(&self.table, after, batch.num_rows())?))
     }
 }
@@ -205,13 +205,13 @@ pub(crate) fn complete(object: &Object, sources: &[Option<usize>], batch: &Recor
             },
         });
     }
-    check_not_null(object, &columns)?;
+    check(object, &columns)?;
     shaped(object, columns, rows)
 }
 
 /// Checks and shapes a batch that has all the object's columns in order.
 pub(crate) fn checked(object: &Object, batch: &RecordBatch) -> Result<RecordBatch> {
-    check_not_null(object, batch.columns())?;
+    check(object, batch.columns())?;
     shaped(object, batch.columns().to_vec(), batch.num_rows())
 }
 
@@ -236,6 +236,21 @@ fn not_null_violation(column: &str, object: &Object) -> Error {
     )
 }
 
+/// The columns' constraints.
+fn check(object: &Object, columns: &[ArrayRef]) -> Result<()> {
+    check_not_null(object, columns)?;
+    for (position, length, name) in crate::ddl::lengths(object) {
+        let Some(texts) = columns.get(position).and_then(|column| column.as_string_opt::<i32>()) else { continue };
+        // As many characters as bytes at most: counting is needed for the long ones only.
+        let too_long = |text: &str| text.len() as u64 > length && text.chars().count() as u64 > length;
+        if texts.iter().flatten().any(too_long) {
+            return Err(Error::new("22001", format!("value too long for type {name}"))
+                .with_detail(format!("Column \"{}\".", object.columns[position].name)));
+        }
+    }
+    Ok(())
+}
+
 fn check_not_null(object: &Object, columns: &[ArrayRef]) -> Result<()> {
     for (column, values) in object.columns.iter().zip(columns) {
         if !column.nullable && values.logical_null_count() > 0 {
@@ -247,12 +262,8 @@ fn check_not_null(object: &Object, columns: &[ArrayRef]) -> Result<()> {
 
 /// A parameter has the type its client gave it (an int2 for a bigint column): it is cast like any assignment.
 fn shaped(object: &Object, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
-    let options_of_cast = CastOptions { safe: false, ..CastOptions::default() };
-    let assign = |(column, values): (&Column, ArrayRef)| match values.data_type() == &column.data_type {
-        true => Ok(values),
-        false => cast_with_options(&values, &column.data_type, &options_of_cast),
-    };
-    let columns = object.columns.iter().zip(columns).map(assign).collect::<Result<_, _>>()?;
+    let assign = |(column, values): (&Column, ArrayRef)| to_type(&values, &column.data_type);
+    let columns = object.columns.iter().zip(columns).map(assign).collect::<Result<_>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(object.schema(), columns, &options)?)
 }

@@ -206,6 +206,12 @@ fn from_boxed(error: &(dyn StdError + Send + Sync + 'static)) -> Error {
 fn from_schema(error: &SchemaError) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
+            let relation = field.relation.as_ref().map(|relation| relation.table());
+            if let Some(relation) = relation
+                && !valid_fields.iter().any(|f| f.relation.as_ref().is_some_and(|r| r.table() == relation))
+            {
+                return Error::new("42P01", format!("missing FROM-clause entry for table \"{relation}\""));
+            }
             let found = Error::new("42703", format!("column \"{}\" does not exist", field.flat_name()));
             if valid_fields.is_empty() {
                 return found;
@@ -267,15 +273,16 @@ fn classify_plan(text: &str, lower: &str) -> Option<Error> {
     if let Some(name) = between(text, "table function '", "' not found") {
         return Some(Error::new("42883", format!("table function {name} does not exist")));
     }
-    const STATES: [(&str, &str); 12] = [
+    const STATES: [(&str, &str); 13] = [
         ("failed to coerce arguments", "42883"),
         ("no function matches the given name and argument types", "42883"),
         ("does not support zero arguments", "42883"),
         ("expects", "42883"),
         ("must be in group by", "42803"),
         ("must appear in the group by", "42803"),
-        ("cannot coerce", "42804"),
-        ("cannot infer common argument type", "42804"),
+        ("cannot coerce", "42883"),
+        ("cannot infer common argument type", "42883"),
+        ("non-boolean predicate", "42804"),
         ("cannot automatically convert", "42804"),
         ("unsupported cast", "42846"),
         ("column count doesn't match", "42601"),

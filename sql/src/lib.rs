@@ -5,8 +5,8 @@
 //! logical plan → the engine's incremental plan).
 
 mod copy;
-mod date_bin;
 mod ddl;
+mod dialect;
 mod dml;
 pub mod error;
 mod execute;
@@ -18,6 +18,7 @@ mod names;
 mod parser;
 pub mod pg_catalog;
 mod planner;
+mod position;
 mod relation;
 mod rewrite;
 mod rows;
@@ -27,6 +28,7 @@ mod show;
 mod statement;
 mod transaction;
 mod types;
+pub mod value;
 mod view;
 
 pub use copy::{CopyFormat, CopyIn, CopyOptions};

@@ -168,6 +168,14 @@ impl Lowering<'_> {
         };
         let counts_rows = kind == AggregateKind::Count && !params.distinct;
         let argument = params.args.first().filter(|a| !(counts_rows && is_constant(a)));
+        // Smaller integers are summed as bigint.
+        let wide = match argument {
+            Some(argument) if kind == AggregateKind::Sum && output == &DataType::Int64 => {
+                Some(argument.clone().cast_to(output, input)?)
+            }
+            _ => None,
+        };
+        let argument = wide.as_ref().or(argument);
         let argument_type = match argument {
             Some(argument) => argument.get_type(input)?,
             None => DataType::Null,

@@ -1,8 +1,9 @@
 //! Names of result columns as Postgres chooses them: `count(*)` is called `count`, `a + b` is `?column?`.
 
 use crate::statement::folded;
+use crate::types::length_max;
 use datafusion::common::DFSchema;
-use sqlparser::ast::{Expr, Query, SelectItem, SetExpr};
+use sqlparser::ast::{DataType, Expr, Query, SelectItem, SetExpr};
 
 /// One name per column of `schema`, the schema DataFusion gave to `query`.
 pub(crate) fn of_query(query: &Query, schema: &DFSchema) -> Vec<String> {
@@ -47,26 +48,46 @@ fn of_item(item: &SelectItem) -> Option<String> {
 }
 
 fn of_expr(expr: &Expr) -> Option<String> {
+    named(expr).map(|(name, _)| name)
+}
+
+/// A name and whether it is better than that of a cast around it (Postgres' `FigureColname`).
+fn named(expr: &Expr) -> Option<(String, bool)> {
+    let strong = |name: &str| Some((name.to_owned(), true));
     match expr {
-        Expr::Identifier(ident) => Some(folded(ident)),
-        Expr::CompoundIdentifier(parts) => parts.last().map(folded),
-        Expr::Nested(inner) => of_expr(inner),
-        Expr::Function(call) => call.name.0.last()?.as_ident().map(folded),
-        Expr::Cast { expr, data_type, .. } => of_expr(expr).or_else(|| {
+        Expr::Identifier(ident) => strong(&folded(ident)),
+        Expr::CompoundIdentifier(parts) => strong(&folded(parts.last()?)),
+        Expr::Nested(inner) => named(inner),
+        Expr::Function(call) => strong(&folded(call.name.0.last()?.as_ident()?)),
+        Expr::Cast { expr, data_type, .. } => named(expr).filter(|(_, strong)| *strong).or_else(|| {
+            if length_max(data_type).is_some() && !matches!(data_type, DataType::Char(_) | DataType::Character(_)) {
+                return Some(("varchar".to_owned(), false));
+            }
             let name = crate::types::arrow_type(data_type).ok()?;
             let name = crate::types::name_of(&name);
-            Some(short_type_name(name.split('(').next().unwrap_or_default()).to_owned())
+            Some((short_type_name(name.split('(').next().unwrap_or_default()).to_owned(), false))
         }),
-        Expr::Case { .. } => Some("case".to_owned()),
-        Expr::Extract { .. } => Some("extract".to_owned()),
-        Expr::Substring { .. } => Some("substring".to_owned()),
-        Expr::Trim { .. } => Some("btrim".to_owned()),
-        Expr::Position { .. } => Some("position".to_owned()),
-        Expr::Ceil { .. } => Some("ceil".to_owned()),
-        Expr::Floor { .. } => Some("floor".to_owned()),
-        Expr::Exists { .. } => Some("exists".to_owned()),
-        Expr::Interval(_) => Some("interval".to_owned()),
-        Expr::Array(_) => Some("array".to_owned()),
+        Expr::TypedString(typed) => {
+            let name = crate::types::name_of(&crate::types::arrow_type(&typed.data_type).ok()?);
+            Some((short_type_name(&name).to_owned(), false))
+        }
+        Expr::Interval(_) => Some(("interval".to_owned(), false)),
+        Expr::Case { else_result, .. } => {
+            let inner = else_result.as_deref().and_then(named).filter(|(_, strong)| *strong);
+            inner.or_else(|| Some(("case".to_owned(), false)))
+        }
+        Expr::CompoundFieldAccess { root, .. } => named(root),
+        Expr::AtTimeZone { .. } => strong("timezone"),
+        Expr::Extract { .. } => strong("extract"),
+        Expr::Substring { shorthand: true, .. } => strong("substr"),
+        Expr::Substring { .. } => strong("substring"),
+        Expr::Overlay { .. } => strong("overlay"),
+        Expr::Trim { .. } => strong("btrim"),
+        Expr::Position { .. } => strong("position"),
+        Expr::Ceil { .. } => strong("ceil"),
+        Expr::Floor { .. } => strong("floor"),
+        Expr::Exists { .. } => strong("exists"),
+        Expr::Array(_) => strong("array"),
         _ => None,
     }
 }

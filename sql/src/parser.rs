@@ -27,14 +27,16 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
     })?;
     let parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
     let mut input = Input { parser, text: sql };
+    let text: Arc<str> = Arc::from(sql);
     let mut statements = Vec::new();
     loop {
         while input.parser.consume_token(&Token::SemiColon) {}
         if input.at_end() {
             return Ok(statements);
         }
+        let start = input.parser.peek_token_ref().span.start;
         let kind = input.statement()?;
-        statements.push(Statement { kind: Arc::new(kind) });
+        statements.push(Statement { kind: Arc::new(kind), text: text.clone(), start });
         if !input.at_end() && input.parser.peek_token_ref().token != Token::SemiColon {
             return Err(input.unexpected());
         }

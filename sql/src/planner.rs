@@ -3,7 +3,7 @@
 //! What all statements share (functions, rules, memory pool) is built once per process in [`Base`]; a [`Planner`] adds
 //! what one statement sees: the catalog or snapshot, module functions, the system catalogs.
 
-use crate::date_bin::DateBin;
+use crate::dialect;
 use crate::error::{Error, Result};
 use crate::pg_catalog::{self, SessionInfo};
 use crate::relation::{Relation, WITH_SYSTEM_COLUMNS};
@@ -18,7 +18,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{LogicalPlan, ScalarUDF, Statement as PlanStatement};
+use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -65,9 +65,7 @@ impl Base {
             .with_default_features()
             .with_type_planner(Arc::new(SqlTypes))
             .build();
-        // Asked before DataFusion's own planners, which take comparisons as they are.
-        state.register_expr_planner(Arc::new(SqlTypes))?;
-        state.register_udf(Arc::new(ScalarUDF::from(DateBin::new())))?;
+        dialect::install(&mut state)?;
         Ok(Base { state })
     }
 

@@ -6,6 +6,7 @@
 //!   columns, and its `*` is spelled out without them. Other SELECTs read streams that do not have these columns at all,
 //!   so `*` needs no care there.
 
+use crate::dialect;
 use crate::error::{Error, Result};
 use crate::function;
 use crate::relation::{WITH_SYSTEM_COLUMNS, is_system_column};
@@ -15,10 +16,9 @@ use datafusion::logical_expr::ScalarUDF;
 use millpond_engine::ObjectId;
 use millpond_engine::catalog::{Catalog, ObjectKind, SYSTEM_COLUMNS};
 use sqlparser::ast::{
-    BinaryOperator, CastKind, ExcludeSelectItem, Expr, FunctionArg, FunctionArgExpr, Ident, JoinConstraint,
-    JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    Statement, TableAlias, TableFactor, TableWithJoins, Value, Visit, VisitMut, VisitorMut, WildcardAdditionalOptions,
-    visit_expressions,
+    ExcludeSelectItem, Expr, FunctionArg, FunctionArgExpr, Ident, JoinConstraint, JoinOperator, ObjectName,
+    ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableAlias,
+    TableFactor, TableWithJoins, Value, Visit, VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -36,7 +36,9 @@ pub(crate) struct Needs {
 
 /// Rewrites `statement` in place. `deadline` bounds each call of a module's function.
 pub(crate) fn rewrite(statement: &mut Statement, catalog: &Catalog, deadline: Duration) -> Result<Needs> {
-    let mut rewriter = Rewriter { catalog, deadline, needs: Needs::default(), local: HashSet::new(), ordered: vec![] };
+    let inserts = matches!(statement, Statement::Insert(_));
+    let mut rewriter =
+        Rewriter { catalog, deadline, needs: Needs::default(), local: HashSet::new(), ordered: vec![], inserts };
     match statement.visit(&mut rewriter) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(rewriter.needs),
@@ -51,6 +53,8 @@ struct Rewriter<'a> {
     local: HashSet<String>,
     /// Per open query: its ORDER BY names a system column.
     ordered: Vec<bool>,
+    /// The outermost query is what an INSERT inserts: its VALUES get the types of the columns.
+    inserts: bool,
 }
 
 impl VisitorMut for Rewriter<'_> {
@@ -59,6 +63,11 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
             self.local.insert(folded(&cte.alias.name));
+        }
+        if let SetExpr::Values(values) = query.body.as_mut()
+            && !(self.inserts && self.ordered.is_empty())
+        {
+            values.rows.iter_mut().flat_map(|row| &mut row.content).for_each(dialect::literal);
         }
         let ordered = query.order_by.as_ref().is_some_and(names_system_column);
         self.ordered.push(ordered && matches!(*query.body, SetExpr::Select(_)));
@@ -71,6 +80,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        select.projection.iter_mut().for_each(dialect::narrow_item);
         match self.select(select) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
@@ -78,15 +88,11 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        if let Err(error) = dialect::spell(expr) {
+            return ControlFlow::Break(error);
+        }
+        dialect::narrow(expr);
         match expr {
-            Expr::Between { .. } => spell_out_between(expr),
-            Expr::Value(value) => {
-                if let Value::Number(digits, _) = &value.value
-                    && digits.contains(['e', 'E'])
-                {
-                    *expr = double(digits);
-                }
-            }
             Expr::Cast { expr: inner, data_type: sqlparser::ast::DataType::Bytea, .. } => {
                 if let Some(text) = string_literal(inner) {
                     match bytea_literal(text) {
@@ -138,30 +144,6 @@ pub(crate) fn string_literal(expr: &Expr) -> Option<&str> {
         },
         _ => None,
     }
-}
-
-/// A number with an exponent: most do not fit `numeric`, so it is a double.
-fn double(digits: &str) -> Expr {
-    Expr::Cast {
-        kind: CastKind::Cast,
-        expr: Box::new(Expr::Value(Value::SingleQuotedString(digits.to_owned()).into())),
-        data_type: sqlparser::ast::DataType::DoublePrecision,
-        array: false,
-        format: None,
-    }
-}
-
-/// `a BETWEEN b AND c` → `(a >= b AND a <= c)`, so that each comparison gets the types of a comparison.
-fn spell_out_between(expr: &mut Expr) {
-    let between = std::mem::replace(expr, Expr::Value(Value::Null.into()));
-    let Expr::Between { expr: value, negated, low, high } = between else { return };
-    let (low_op, high_op, both) = match negated {
-        false => (BinaryOperator::GtEq, BinaryOperator::LtEq, BinaryOperator::And),
-        true => (BinaryOperator::Lt, BinaryOperator::Gt, BinaryOperator::Or),
-    };
-    let left = Expr::BinaryOp { left: value.clone(), op: low_op, right: low };
-    let right = Expr::BinaryOp { left: value, op: high_op, right: high };
-    *expr = Expr::Nested(Box::new(Expr::BinaryOp { left: Box::new(left), op: both, right: Box::new(right) }));
 }
 
 /// One item of a FROM list as `*` sees it.

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::pg_catalog::SessionInfo;
 use crate::planner::Base;
+use crate::position::located;
 use crate::rows::{Limits, Rows};
 use crate::settings::Settings;
 use crate::statement::{Kind, Statement};
@@ -115,7 +116,7 @@ impl Session {
 
     /// Plans a statement far enough to know its parameter and result types. `hints[i]`: the client's type of `$i+1`.
     pub async fn prepare(&mut self, statement: &Statement, hints: &[Option<DataType>]) -> Result<Prepared> {
-        let prepared = self.describe(statement, hints).await;
+        let prepared = self.describe(statement, hints).await.map_err(|error| located(error, statement));
         if prepared.is_err() {
             self.fail();
         }
@@ -139,7 +140,7 @@ impl Session {
             ));
         }
         let limits = Limits::new(cancel, self.settings.statement_timeout());
-        let outcome = self.run(statement, &parameters, limits).await;
+        let outcome = self.run(statement, &parameters, limits).await.map_err(|error| located(error, statement));
         if outcome.is_err() {
             self.fail();
         }

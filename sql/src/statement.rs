@@ -3,12 +3,16 @@
 use crate::copy::CopyOptions;
 use crate::error::{Error, Result};
 use sqlparser::ast;
+use sqlparser::tokenizer::Location;
 use std::sync::Arc;
 
 /// One parsed statement of a query string.
 #[derive(Clone, Debug)]
 pub struct Statement {
     pub(crate) kind: Arc<Kind>,
+    /// The query string it came from, and where in it the statement starts; for positions of errors.
+    pub(crate) text: Arc<str>,
+    pub(crate) start: Location,
 }
 
 #[derive(Clone, Debug)]

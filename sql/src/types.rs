@@ -6,10 +6,9 @@
 
 use crate::error::{Error, Result};
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
-use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
-use datafusion::logical_expr::{ExprSchemable, cast};
-use sqlparser::ast::{self, ArrayElemTypeDef, ExactNumberInfo, TimezoneInfo};
+use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::logical_expr::planner::TypePlanner;
+use sqlparser::ast::{self, ArrayElemTypeDef, CharacterLength, ExactNumberInfo, TimezoneInfo};
 use std::sync::Arc;
 
 /// Precision and scale of a bare `numeric`.
@@ -33,29 +32,6 @@ impl TypePlanner for SqlTypes {
         }
         let data_type = arrow_type(sql_type).map_err(|e| DataFusionError::External(Box::new(e)))?;
         Ok(Some(Arc::new(Field::new("", data_type, true))))
-    }
-}
-
-impl ExprPlanner for SqlTypes {
-    /// `double precision` with `numeric` is computed in double precision, as in Postgres; DataFusion would compare in
-    /// `numeric(30,15)`, which most doubles do not fit.
-    fn plan_binary_op(
-        &self,
-        mut expr: RawBinaryExpr,
-        schema: &DFSchema,
-    ) -> datafusion::common::Result<PlannerResult<RawBinaryExpr>> {
-        let decimal = |t: &DataType| matches!(t, DataType::Decimal128(..) | DataType::Decimal256(..));
-        let types = (expr.left.get_type(schema), expr.right.get_type(schema));
-        match types {
-            (Ok(left), Ok(right)) if left.is_floating() && decimal(&right) => {
-                expr.right = cast(expr.right, DataType::Float64);
-            }
-            (Ok(left), Ok(right)) if decimal(&left) && right.is_floating() => {
-                expr.left = cast(expr.left, DataType::Float64);
-            }
-            _ => {}
-        }
-        Ok(PlannerResult::Original(expr))
     }
 }
 
@@ -88,6 +64,22 @@ pub(crate) fn arrow_type(sql_type: &ast::DataType) -> Result<DataType> {
         T::Custom(name, modifiers) if modifiers.is_empty() => return custom(&name.to_string()),
         other => return Err(unsupported(&other.to_string())),
     })
+}
+
+/// The length of `varchar(n)` and `char(n)`, in characters.
+pub(crate) fn length_max(sql_type: &ast::DataType) -> Option<u64> {
+    use ast::DataType as T;
+    match sql_type {
+        T::Varchar(length) | T::CharVarying(length) | T::CharacterVarying(length) => match length {
+            Some(CharacterLength::IntegerLength { length, .. }) => Some(*length),
+            _ => None,
+        },
+        T::Char(length) | T::Character(length) => match length {
+            Some(CharacterLength::IntegerLength { length, .. }) => Some(*length),
+            _ => Some(1),
+        },
+        _ => None,
+    }
 }
 
 /// Types sqlparser has no variant for.
@@ -216,8 +208,7 @@ pub(crate) fn storable(data_type: &DataType) -> Option<DataType> {
         other if is_storable(other) => other.clone(),
         DataType::Int8 | DataType::UInt8 => DataType::Int16,
         DataType::UInt16 => DataType::Int32,
-        DataType::UInt32 => DataType::Int64,
-        DataType::UInt64 => DataType::Decimal128(20, 0),
+        DataType::UInt32 | DataType::UInt64 => DataType::Int64,
         DataType::Utf8View | DataType::LargeUtf8 | DataType::Null => DataType::Utf8,
         DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
         DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Microsecond, None),

@@ -4,7 +4,6 @@
 //! protocol everything up to the next Sync is skipped; no message reaches the client twice or half.
 
 use super::cancel::{CancelFlag, Registration};
-use super::datetime::zone_offset_seconds;
 use super::error::{WireError, put_notice};
 use super::extended::{Named, deallocate_target};
 use super::message::*;
@@ -12,6 +11,7 @@ use super::results::{self, RowCursor};
 use super::startup::{Start, set_statement};
 use super::types::{Formats, describe};
 use super::wire::{End, Stop, Wire};
+use millpond_sql::value::zone_offset_seconds;
 use millpond_sql::{Outcome, Session, Statement, TransactionStatus};
 
 /// What ParameterStatus reports at the start, unless the session has a value of its own.

@@ -4,11 +4,11 @@
 //! for its end got is remembered, so a row that arrives in pieces is searched once. Values go straight into builders.
 //! Bounds: a row at most [`ROW_BYTES_MAX`], a batch at most [`BATCH_ROWS_MAX`] rows or about [`BATCH_BYTES_MAX`].
 
-use super::decode::{ColumnDecoder, quoted, utf8};
 use super::error::{Result, WireError};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use bytes::{Buf, BytesMut};
+use millpond_sql::value::{ColumnDecoder, quoted, utf8};
 use millpond_sql::{CopyFormat, CopyOptions};
 
 /// Rows of a batch.
@@ -224,7 +224,7 @@ fn binary_header(input: &[u8]) -> Result<Option<usize>> {
 
 impl RowDecoder {
     fn finish(&mut self) -> Result<RecordBatch> {
-        let columns = self.columns.iter_mut().map(ColumnDecoder::finish).collect::<Result<Vec<_>>>()?;
+        let columns = self.columns.iter_mut().map(ColumnDecoder::finish).collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         (self.rows, self.bytes) = (0, 0);
         Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
@@ -364,7 +364,8 @@ impl RowDecoder {
         error
     }
 
-    fn locate_column(&self, mut error: WireError, column: usize, value: Option<&[u8]>) -> WireError {
+    fn locate_column(&self, error: impl Into<WireError>, column: usize, value: Option<&[u8]>) -> WireError {
+        let mut error = error.into();
         let value = value.filter(|value| utf8(value).is_ok()).map(|value| format!(": \"{}\"", quoted(value)));
         let name = self.schema.field(column).name();
         error.context = Some(format!("COPY, line {}, column {name}{}", self.line, value.unwrap_or_default()));

@@ -1,12 +1,12 @@
 //! `COPY … TO STDOUT`: rows as CopyData messages, one row each, in text, csv or binary format.
 
-use super::cell::Cells;
 use super::copy_in::BINARY_SIGNATURE;
 use super::error::Result;
 use super::message::{patch_length, put_message};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::{BufMut, BytesMut};
+use millpond_sql::value::Cells;
 use millpond_sql::{CopyFormat, CopyOptions};
 
 /// Encodes one COPY's output.
@@ -52,7 +52,7 @@ impl CopyEncoder {
         let schema = batch.schema_ref();
         let columns = schema.fields().iter().zip(batch.columns());
         let columns =
-            columns.map(|(field, array)| Cells::new(field, array, self.zone_seconds)).collect::<Result<_>>()?;
+            columns.map(|(field, array)| Cells::new(field, array, self.zone_seconds)).collect::<Result<_, _>>()?;
         Ok(CopyRows { columns, rows: batch.num_rows() })
     }
 
@@ -88,7 +88,7 @@ impl CopyEncoder {
                 put_binary_header(out);
             }
             out.put_i16(rows.columns.len() as i16);
-            return rows.columns.iter().try_for_each(|cells| cells.put_sized(out, row, true));
+            return Ok(rows.columns.iter().try_for_each(|cells| cells.put_sized(out, row, true))?);
         }
         let single = rows.columns.len() == 1;
         for (index, cells) in rows.columns.iter().enumerate() {

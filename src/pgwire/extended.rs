@@ -4,14 +4,15 @@
 //! ends. Both are bounded in number and in bytes, because a client can make them without reading a single answer.
 
 use super::connection::Connection;
-use super::decode::decode_parameter;
 use super::error::{Result as WireResult, WireError};
 use super::message::*;
 use super::results::{Progress, RowCursor};
-use super::types::{Formats, describe, oid, oid_of_type, type_of_oid};
+use super::types::{Formats, describe};
 use super::wire::Stop;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
+use millpond_sql::value::decode_parameter;
+use millpond_sql::value::oid::{self, oid_of_type, type_of_oid};
 use millpond_sql::{Outcome, Prepared, Statement, TransactionStatus};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -297,7 +298,8 @@ fn decode_parameters(
     let mut parameters = Vec::with_capacity(wanted);
     for (index, (value, (data_type, type_oid))) in values.iter().zip(types).enumerate() {
         let decoded = decode_parameter(value.as_ref(), formats.binary(index), *type_oid, data_type, zone_seconds);
-        parameters.push(decoded.map_err(|mut error| {
+        parameters.push(decoded.map_err(|error| {
+            let mut error = WireError::from(error);
             error.context = Some(format!("parameter ${}", index + 1));
             error
         })?);
@@ -307,7 +309,7 @@ fn decode_parameters(
 
 /// Whether the client's idea of the columns still holds.
 fn same_columns(described: Option<&SchemaRef>, actual: &SchemaRef) -> bool {
-    let oids = |schema: &SchemaRef| schema.fields().iter().map(|f| super::types::oid_of_field(f)).collect::<Vec<_>>();
+    let oids = |schema: &SchemaRef| schema.fields().iter().map(|f| oid::oid_of_field(f)).collect::<Vec<_>>();
     described.is_none_or(|described| oids(described) == oids(actual))
 }
 

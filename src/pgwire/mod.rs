@@ -5,17 +5,14 @@
 //! starting, [`HANDSHAKE_TIMEOUT`] to start.
 
 mod cancel;
-mod cell;
 mod connection;
 mod copy_in;
 mod copy_out;
-mod datetime;
-mod decode;
 mod error;
 mod extended;
 mod message;
-mod number;
 mod results;
+mod rows;
 mod startup;
 mod types;
 mod wire;

@@ -4,11 +4,11 @@
 //! yet; so rows reach the client as soon as they exist, and a client that does not read stalls the query.
 
 use super::cancel::CancelFlag;
-use super::cell::RowEncoder;
 use super::copy_in::CopyDecoder;
 use super::copy_out::CopyEncoder;
 use super::error::{PROTOCOL_VIOLATION, WireError};
 use super::message::*;
+use super::rows::RowEncoder;
 use super::types::Formats;
 use super::wire::{End, FLUSH_BYTES, Stop, Wire};
 use arrow::array::RecordBatch;

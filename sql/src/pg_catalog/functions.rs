@@ -195,7 +195,6 @@ const TRUE_OF_ALL: &[Definition] = &[
 
 /// Asked for by clients; what they ask about does not exist or is not known here.
 const NOTHING: &[Definition] = &[
-    ("age", "int4", null),
     ("col_description", "text", null),
     ("inet_client_addr", "text", null),
     ("inet_client_port", "int4", null),

@@ -8,7 +8,7 @@
 //! a OPERATOR(pg_catalog.~) b COLLATE c  a ~ b
 //! x::regclass, x::regclass::text        pg_name_to_oid('regclass', x), pg_oid_to_name('regclass', …)
 //! ARRAY(SELECT x FROM …)                pg_empty_if_null((SELECT array_agg(x) FROM …))
-//! (SELECT x FROM …)                     (SELECT first_value(x) FROM …): DataFusion decorrelates aggregates only
+//! (SELECT x FROM …)                     (SELECT only_value(x) FROM …): DataFusion decorrelates aggregates only
 //! '{a,b}'::text[], = ANY ('{a,b}')      ARRAY['a','b']
 //! (_pg_expandarray(k)).n, (r.keys).x    unnest(pg_subscripts(k)), r.keys
 //! SELECT f(x), NULL, NULL               SELECT f(x) AS f, NULL AS "?column?", NULL AS "?column?_1"
@@ -21,11 +21,13 @@ use super::fold;
 use super::functions::{EMPTY_IF_NULL, NAME_TO_OID, OID_TO_NAME};
 use super::relation::{Relation, relation};
 use super::text_functions::SUBSCRIPTS;
+use crate::dialect::ONLY_VALUE;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, ExceptSelectItem, Expr, Function,
-    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    ObjectNamePart, OrderByExpr, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    Statement, TableAlias, TableAliasColumnDef, TableFactor, TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
+    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, LimitClause,
+    ObjectName, ObjectNamePart, OrderByExpr, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor, TimezoneInfo, Value, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -128,7 +130,8 @@ impl Rewriter {
             }
             Expr::Function(function) => rewrite_function(function),
             Expr::Subquery(query) => {
-                aggregate_scalar(query, "first_value");
+                let aggregate = if is_limited(query) { "first_value" } else { ONLY_VALUE };
+                aggregate_scalar(query, aggregate);
                 None
             }
             Expr::CompoundFieldAccess { root, access_chain } => expanded_array_field(root, access_chain),
@@ -376,18 +379,32 @@ fn array_of_rows(query: &Query) -> Expr {
 
 /// Makes the one column of a subquery an aggregate over its rows, unless it is one: `ORDER BY` moves into the call,
 /// `LIMIT 1` goes.
+fn is_limited(query: &Query) -> bool {
+    query.limit_clause.is_some() || query.fetch.is_some()
+}
+
+/// `LIMIT 1` and no OFFSET.
+fn takes_first(query: &Query) -> bool {
+    match (&query.limit_clause, &query.fetch) {
+        (Some(LimitClause::LimitOffset { limit: Some(Expr::Value(limit)), offset: None, limit_by }), None) => {
+            limit_by.is_empty() && limit.value.to_string() == "1"
+        }
+        _ => false,
+    }
+}
+
 fn aggregate_scalar(query: &mut Query, aggregate: &str) {
     let order = match query.order_by.as_ref().map(|order| &order.kind) {
         None => Vec::new(),
         Some(OrderByKind::Expressions(order)) => order.clone(),
         Some(OrderByKind::All(_)) => return,
     };
-    let limited = query.limit_clause.is_some() || query.fetch.is_some();
-    let SetExpr::Select(select) = &mut *query.body else { return };
-    if select.from.is_empty() || select.distinct.is_some() || fold::is_grouped(select) || select.projection.len() != 1 {
+    // Of a limit only `LIMIT 1` is the same as an aggregate.
+    if is_limited(query) && (aggregate != "first_value" || !takes_first(query)) {
         return;
     }
-    if limited && aggregate == "array_agg" {
+    let SetExpr::Select(select) = &mut *query.body else { return };
+    if select.from.is_empty() || select.distinct.is_some() || fold::is_grouped(select) || select.projection.len() != 1 {
         return;
     }
     let Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = select.projection.first() else {

@@ -4,9 +4,9 @@
 //! against the bytes that are there, text must be UTF-8.
 
 use super::datetime::*;
-use super::error::{Result, WireError};
 use super::number::*;
-use super::types::{element_of, name_of_oid, oid, oid_of_type, type_of_oid};
+use super::oid::{self, element_of, name_of_oid, oid_of_type, type_of_oid};
+use crate::error::{Error, Result};
 use arrow::array::*;
 use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use arrow::compute::{CastOptions, cast_with_options};
@@ -90,7 +90,7 @@ impl ColumnDecoder {
             DataType::Int8 | DataType::UInt8 => via(DataType::Int16),
             DataType::UInt16 => via(DataType::Int32),
             DataType::UInt32 => via(DataType::Int64),
-            DataType::UInt64 => via(DataType::Decimal128(20, 0)),
+            DataType::UInt64 => via(DataType::Int64),
             DataType::Timestamp(_, zone) => via(DataType::Timestamp(TimeUnit::Microsecond, zone.clone())),
             DataType::Time32(_) | DataType::Time64(_) => via(DataType::Time64(TimeUnit::Microsecond)),
             DataType::Date64 => via(DataType::Timestamp(TimeUnit::Microsecond, None)),
@@ -169,7 +169,7 @@ impl ColumnDecoder {
             }
             Builder::List { element, offsets, valid, .. } => {
                 let items = parse_array(text)
-                    .ok_or_else(|| WireError::new("22P02", format!("malformed array literal: \"{}\"", quoted(text))))?;
+                    .ok_or_else(|| Error::new("22P02", format!("malformed array literal: \"{}\"", quoted(text))))?;
                 append_list(element, offsets, valid, items.iter().map(Option::as_deref), ColumnDecoder::append_text)?;
             }
             Builder::Cast { via, .. } => via.append_text(text)?,
@@ -183,10 +183,10 @@ impl ColumnDecoder {
     /// 22P03 when the bytes are no such value.
     pub fn append_binary(&mut self, bytes: &[u8]) -> Result<()> {
         let type_oid = self.type_oid;
-        let wrong = || WireError::new("22P03", format!("incorrect binary data format for {}", name_of_oid(type_oid)));
+        let wrong = || Error::new("22P03", format!("incorrect binary data format for {}", name_of_oid(type_oid)));
         let number = |error| match error {
             NumberError::Syntax => wrong(),
-            NumberError::OutOfRange => WireError::new("22003", "value overflows numeric format"),
+            NumberError::OutOfRange => Error::new("22003", "value overflows numeric format"),
         };
         match &mut self.builder {
             Builder::Boolean(b) => b.append_value(fixed::<1>(bytes).ok_or_else(wrong)? != [0]),
@@ -273,7 +273,7 @@ fn append_list<'a>(
             Some(item) => append(element, item)?,
             None => element.append_null(),
         }
-        end = end.checked_add(1).ok_or_else(|| WireError::new("54000", "array is too large"))?;
+        end = end.checked_add(1).ok_or_else(|| Error::new("54000", "array is too large"))?;
     }
     offsets.push(end);
     valid.push(true);
@@ -294,17 +294,16 @@ pub fn decode_parameter(
         oid::UNKNOWN | 0 => target.clone(),
         oid::NUMERIC if foreign && binary => {
             let text = numeric_binary_text(bytes)
-                .map_err(|_| WireError::new("22P03", "incorrect binary data format for numeric"))?;
+                .map_err(|_| Error::new("22P03", "incorrect binary data format for numeric"))?;
             return decode_parameter(Some(&Bytes::from(text)), false, oid::UNKNOWN, target, zone_seconds);
         }
         oid::OID | oid::XID if binary => {
-            let four =
-                fixed::<4>(bytes).ok_or_else(|| WireError::new("22P03", "incorrect binary data format for oid"))?;
+            let four = fixed::<4>(bytes).ok_or_else(|| Error::new("22P03", "incorrect binary data format for oid"))?;
             return Ok(ScalarValue::Int64(Some(i64::from(u32::from_be_bytes(four)))).cast_to(target)?);
         }
         _ if foreign && binary => type_of_oid(type_oid).ok_or_else(|| {
-            WireError::new("0A000", format!("parameters of type oid {type_oid} are not supported in binary format"))
-                .hint("Send the parameter as text or cast it.")
+            Error::new("0A000", format!("parameters of type oid {type_oid} are not supported in binary format"))
+                .with_hint("Send the parameter as text or cast it.")
         })?,
         // Text of any other type reads as the type the statement wants.
         _ => target.clone(),
@@ -327,10 +326,10 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
 pub fn utf8(bytes: &[u8]) -> Result<&str> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let at = bytes.get(error.valid_up_to()).copied().unwrap_or(0);
-        WireError::new("22021", format!("invalid byte sequence for encoding \"UTF8\": 0x{at:02x}"))
+        Error::new("22021", format!("invalid byte sequence for encoding \"UTF8\": 0x{at:02x}"))
     })?;
-    if memchr::memchr(0, bytes).is_some() {
-        return Err(WireError::new("22021", "invalid byte sequence for encoding \"UTF8\": 0x00"));
+    if bytes.contains(&0) {
+        return Err(Error::new("22021", "invalid byte sequence for encoding \"UTF8\": 0x00"));
     }
     Ok(text)
 }
@@ -343,22 +342,22 @@ pub fn quoted(bytes: &[u8]) -> String {
     format!("{}...", String::from_utf8_lossy(&bytes[..QUOTED_BYTES_MAX]))
 }
 
-fn syntax(type_oid: u32, text: &[u8]) -> WireError {
-    WireError::new("22P02", format!("invalid input syntax for type {}: \"{}\"", name_of_oid(type_oid), quoted(text)))
+fn syntax(type_oid: u32, text: &[u8]) -> Error {
+    Error::new("22P02", format!("invalid input syntax for type {}: \"{}\"", name_of_oid(type_oid), quoted(text)))
 }
 
-fn number_error(error: NumberError, type_oid: u32, text: &[u8]) -> WireError {
+fn number_error(error: NumberError, type_oid: u32, text: &[u8]) -> Error {
     match error {
         NumberError::Syntax => syntax(type_oid, text),
-        NumberError::OutOfRange if type_oid == oid::NUMERIC => WireError::new("22003", "numeric field overflow"),
-        NumberError::OutOfRange => WireError::new(
+        NumberError::OutOfRange if type_oid == oid::NUMERIC => Error::new("22003", "numeric field overflow"),
+        NumberError::OutOfRange => Error::new(
             "22003",
             format!("value \"{}\" is out of range for type {}", quoted(text), name_of_oid(type_oid)),
         ),
     }
 }
 
-fn moment_error(error: DateTimeError, type_oid: u32, text: &[u8]) -> WireError {
+fn moment_error(error: DateTimeError, type_oid: u32, text: &[u8]) -> Error {
     match error {
         DateTimeError::Syntax => {
             let mut error = syntax(type_oid, text);
@@ -366,7 +365,7 @@ fn moment_error(error: DateTimeError, type_oid: u32, text: &[u8]) -> WireError {
             error
         }
         DateTimeError::OutOfRange => {
-            WireError::new("22008", format!("date/time field value out of range: \"{}\"", quoted(text)))
+            Error::new("22008", format!("date/time field value out of range: \"{}\"", quoted(text)))
         }
     }
 }

@@ -14,12 +14,12 @@ use std::sync::Arc;
 const DAY_MICROSECONDS: i64 = 86_400_000_000;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct DateBin {
+pub(super) struct DateBin {
     signature: Signature,
 }
 
 impl DateBin {
-    pub(crate) fn new() -> DateBin {
+    pub(super) fn new() -> DateBin {
         DateBin { signature: Signature::user_defined(Volatility::Immutable) }
     }
 }

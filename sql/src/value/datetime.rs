@@ -285,7 +285,8 @@ fn parse_parts(text: &[u8]) -> Result<(i64, Option<i32>), DateTimeError> {
     Ok((total, offset))
 }
 
-fn days_in_month(year: i64, month: u32) -> u32 {
+/// Days of a month; 0 AD is 1 BC.
+pub fn days_in_month(year: i64, month: u32) -> u32 {
     match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
         2 => 28,

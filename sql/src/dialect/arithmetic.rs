@@ -1,0 +1,273 @@
+//! `+ − × ÷ %` that fail where Postgres fails: integers and floats out of range (22003), division by zero (22012).
+//!
+//! Integers: arrow's checked kernels. Floats: the IEEE result, refused when it is infinite and no operand was, or when
+//! the divisor is zero. Numeric division keeps [`QUOTIENT_SCALE_MIN`] digits after the point (Postgres: at least 16
+//! significant ones) and rounds half away from zero.
+
+use crate::error::Error;
+use crate::types::name_of;
+use arrow::array::{Array, ArrayRef, AsArray, Datum, Decimal128Array};
+use arrow::compute::kernels::numeric::{add, div, mul, rem, sub};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, i256};
+use arrow::error::ArrowError;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::logical_expr::{
+    BinaryExpr, ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::physical_expr_common::datum::apply;
+use std::sync::Arc;
+
+/// Digits after the point of a numeric quotient, unless an operand has more.
+const QUOTIENT_SCALE_MIN: i8 = 16;
+const PRECISION_MAX: u8 = 38;
+
+/// One operator over two operands of one type (numeric division: of two numeric types).
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Arithmetic {
+    operator: Operator,
+    signature: Signature,
+}
+
+impl Arithmetic {
+    /// `left operator right` for types that [`is_checked`] accepts.
+    pub(super) fn expr(operator: Operator, left: Expr, right: Expr) -> Expr {
+        let function = Arithmetic { operator, signature: Signature::any(2, Volatility::Immutable) };
+        ScalarUDF::from(function).call(vec![left, right])
+    }
+}
+
+/// Whether values of this type need the care of this file.
+pub(super) fn is_checked(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Float32 | DataType::Float64)
+}
+
+/// Whether this operator is one of arithmetic.
+pub(super) fn is_arithmetic(operator: Operator) -> bool {
+    use Operator as O;
+    matches!(operator, O::Plus | O::Minus | O::Multiply | O::Divide | O::Modulo)
+}
+
+/// The type of `left / right`; `None` unless one is numeric and the other numeric or an integer.
+pub(super) fn quotient(left: &DataType, right: &DataType) -> Option<(DataType, DataType)> {
+    let numeric = |t: &DataType| match t {
+        DataType::Decimal128(..) => Some(t.clone()),
+        DataType::Int16 | DataType::Int32 => Some(DataType::Decimal128(10, 0)),
+        DataType::Int64 => Some(DataType::Decimal128(20, 0)),
+        _ => None,
+    };
+    let any = [left, right].into_iter().any(|t| matches!(t, DataType::Decimal128(..)));
+    any.then(|| Some((numeric(left)?, numeric(right)?)))?
+}
+
+fn quotient_scale(left: i8, right: i8) -> i8 {
+    QUOTIENT_SCALE_MIN.max(left).max(right)
+}
+
+impl ScalarUDFImpl for Arithmetic {
+    fn name(&self) -> &str {
+        match self.operator {
+            Operator::Plus => "plus",
+            Operator::Minus => "minus",
+            Operator::Multiply => "times",
+            Operator::Divide => "divided_by",
+            _ => "modulo",
+        }
+    }
+
+    fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
+        match arguments {
+            [left, right] => {
+                Ok(BinaryExpr::new(Box::new(left.clone()), self.operator, Box::new(right.clone())).to_string())
+            }
+            _ => Err(DataFusionError::Internal("arithmetic takes two operands".into())),
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types {
+            [DataType::Decimal128(_, left), DataType::Decimal128(_, right)] => {
+                Ok(DataType::Decimal128(PRECISION_MAX, quotient_scale(*left, *right)))
+            }
+            [left, _] => Ok(left.clone()),
+            _ => Err(DataFusionError::Internal("arithmetic takes two operands".into())),
+        }
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [left, right] = args.args.as_slice() else {
+            return Err(DataFusionError::Internal("arithmetic takes two operands".into()));
+        };
+        let result = apply(left, right, |left, right| self.compute(left, right));
+        result.map_err(|error| range_error(error, &args.return_field.data_type().clone()))
+    }
+}
+
+impl Arithmetic {
+    fn compute(&self, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
+        match left.get().0.data_type() {
+            DataType::Decimal128(..) => divide_numeric(left, right),
+            DataType::Float32 => self.floats::<Float32Type>(left, right, |v| v.is_infinite(), |v| v == 0.0),
+            DataType::Float64 => self.floats::<Float64Type>(left, right, |v| v.is_infinite(), |v| v == 0.0),
+            _ => self.kernel(left, right),
+        }
+    }
+
+    fn kernel(&self, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
+        match self.operator {
+            Operator::Plus => add(left, right),
+            Operator::Minus => sub(left, right),
+            Operator::Multiply => mul(left, right),
+            Operator::Divide => div(left, right),
+            _ => rem(left, right),
+        }
+    }
+
+    fn floats<T: ArrowPrimitiveType>(
+        &self,
+        left: &dyn Datum,
+        right: &dyn Datum,
+        infinite: fn(T::Native) -> bool,
+        zero: fn(T::Native) -> bool,
+    ) -> Result<ArrayRef, ArrowError> {
+        let any = |array: &dyn Array, test: fn(T::Native) -> bool| array.as_primitive::<T>().iter().flatten().any(test);
+        let divides = matches!(self.operator, Operator::Divide | Operator::Modulo);
+        if divides && any(right.get().0, zero) && divides_by_zero::<T>(left, right, zero) {
+            return Err(ArrowError::DivideByZero);
+        }
+        let result = self.kernel(left, right)?;
+        if any(&result, infinite) && !any(left.get().0, infinite) && !any(right.get().0, infinite) {
+            return Err(ArrowError::ArithmeticOverflow("value out of range: overflow".into()));
+        }
+        Ok(result)
+    }
+}
+
+/// NULL / 0 is NULL: only a row with both operands counts.
+fn divides_by_zero<T: ArrowPrimitiveType>(left: &dyn Datum, right: &dyn Datum, zero: fn(T::Native) -> bool) -> bool {
+    let ((left, left_scalar), (right, right_scalar)) = (left.get(), right.get());
+    let divisors = right.as_primitive::<T>();
+    let rows = if left_scalar { divisors.len() } else { left.len() };
+    (0..rows).any(|row| {
+        let (l, r) = (if left_scalar { 0 } else { row }, if right_scalar { 0 } else { row });
+        left.is_valid(l) && divisors.is_valid(r) && zero(divisors.value(r))
+    })
+}
+
+fn divide_numeric(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
+    let ((left, left_scalar), (right, right_scalar)) = (left.get(), right.get());
+    let (left, right) = (left.as_primitive::<Decimal128Type>(), right.as_primitive::<Decimal128Type>());
+    let scale = quotient_scale(left.scale(), right.scale());
+    // (l·10^-ls) / (r·10^-rs) = (l·10^(scale + rs − ls) / r)·10^-scale, and scale ≥ ls.
+    let shift = u32::from((scale + right.scale() - left.scale()).unsigned_abs());
+    let factor = i256::from_i128(10).checked_pow(shift).ok_or_else(overflow)?;
+    let rows = if left_scalar { right.len() } else { left.len() };
+    let quotient = |row: usize| -> Result<Option<i128>, ArrowError> {
+        let (l, r) = (if left_scalar { 0 } else { row }, if right_scalar { 0 } else { row });
+        if left.is_null(l) || right.is_null(r) {
+            return Ok(None);
+        }
+        if right.value(r) == 0 {
+            return Err(ArrowError::DivideByZero);
+        }
+        let (l, r) = (i256::from_i128(left.value(l)), i256::from_i128(right.value(r)));
+        let scaled = l.checked_mul(factor).ok_or_else(overflow)?;
+        rounded(scaled, r).and_then(|q| q.to_i128()).map(Some).ok_or_else(overflow)
+    };
+    let quotients = (0..rows).map(quotient).collect::<Result<Decimal128Array, _>>()?;
+    let quotients = quotients.with_precision_and_scale(PRECISION_MAX, scale)?;
+    quotients.validate_decimal_precision(PRECISION_MAX).map_err(|_| overflow())?;
+    Ok(Arc::new(quotients))
+}
+
+/// `dividend / divisor`, half away from zero.
+fn rounded(dividend: i256, divisor: i256) -> Option<i256> {
+    let quotient = dividend.checked_div(divisor)?;
+    let rest = dividend.checked_rem(divisor)?;
+    let twice = rest.wrapping_abs().checked_mul(i256::from_i128(2))?;
+    if twice < divisor.wrapping_abs() {
+        return Some(quotient);
+    }
+    let away = if dividend.is_negative() == divisor.is_negative() { i256::ONE } else { i256::MINUS_ONE };
+    quotient.checked_add(away)
+}
+
+fn overflow() -> ArrowError {
+    ArrowError::ArithmeticOverflow("value overflows numeric format".into())
+}
+
+/// Postgres' words for a result that the type cannot hold.
+fn range_error(error: DataFusionError, data_type: &DataType) -> DataFusionError {
+    match error.find_root() {
+        DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
+            ArrowError::ArithmeticOverflow(_) if data_type.is_integer() => {
+                Error::new("22003", format!("{} out of range", name_of(data_type))).into()
+            }
+            _ => error,
+        },
+        _ => error,
+    }
+}
+
+/// `-x`, as `0 - x`.
+pub(super) fn negative(data_type: &DataType, value: Expr) -> Result<Expr> {
+    let zero = datafusion::common::ScalarValue::new_zero(data_type)?;
+    Ok(Arithmetic::expr(Operator::Minus, Expr::Literal(zero, None), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Float64Array, Int64Array};
+    use arrow::datatypes::Int64Type;
+
+    fn compute(operator: Operator, left: ArrayRef, right: ArrayRef) -> Result<ArrayRef, ArrowError> {
+        let function = Arithmetic { operator, signature: Signature::any(2, Volatility::Immutable) };
+        function.compute(&left, &right)
+    }
+
+    #[test]
+    fn integers_do_not_wrap() {
+        let big: ArrayRef = Arc::new(Int64Array::from(vec![Some(i64::MAX), None]));
+        let one: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(1)]));
+        assert!(compute(Operator::Plus, big.clone(), one.clone()).is_err());
+        let sum = compute(Operator::Minus, big, one).unwrap();
+        assert_eq!(sum.as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(i64::MAX - 1), None]);
+    }
+
+    #[test]
+    fn floats_overflow_only_from_finite_operands() {
+        let floats = |values: Vec<Option<f64>>| -> ArrayRef { Arc::new(Float64Array::from(values)) };
+        assert!(compute(Operator::Multiply, floats(vec![Some(1e308)]), floats(vec![Some(10.0)])).is_err());
+        assert!(compute(Operator::Plus, floats(vec![Some(f64::INFINITY)]), floats(vec![Some(1.0)])).is_ok());
+        assert!(matches!(
+            compute(Operator::Divide, floats(vec![Some(1.0)]), floats(vec![Some(0.0)])),
+            Err(ArrowError::DivideByZero)
+        ));
+        assert!(compute(Operator::Divide, floats(vec![None]), floats(vec![Some(0.0)])).is_ok());
+    }
+
+    #[test]
+    fn numeric_quotients_round_half_away_from_zero() {
+        let numeric = |value: i128, scale: i8| -> ArrayRef {
+            Arc::new(Decimal128Array::from(vec![value]).with_precision_and_scale(38, scale).unwrap())
+        };
+        for (left, right, quotient) in [
+            ((1, 0), (3, 0), "0.3333333333333333"),
+            ((2, 0), (3, 0), "0.6666666666666667"),
+            ((-2, 0), (3, 0), "-0.6666666666666667"),
+            ((700, 2), (20, 1), "3.5000000000000000"),
+        ] {
+            let result = compute(Operator::Divide, numeric(left.0, left.1), numeric(right.0, right.1)).unwrap();
+            assert_eq!(result.as_primitive::<Decimal128Type>().value_as_string(0), quotient);
+        }
+        assert!(compute(Operator::Divide, numeric(10i128.pow(37), 0), numeric(1, 0)).is_err());
+    }
+}

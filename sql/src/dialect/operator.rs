@@ -1,0 +1,68 @@
+//! Operators whose result type differs from DataFusion's, planned before its own planners see them.
+//!
+//! - `double precision` with `numeric`: in double precision (DataFusion would compare in `numeric(30,15)`, which most
+//!   doubles do not fit);
+//! - `numeric / numeric`: with Postgres' digits after the point;
+//! - `date ± interval`: a timestamp (DataFusion keeps the date and drops the hours);
+//! - an untyped literal beside a number is read as that number: `'5' + 1`;
+//! - `a ^ b`: a power.
+
+use super::arithmetic::{Arithmetic, quotient};
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::functions::math::power;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, cast};
+use sqlparser::ast::BinaryOperator;
+
+#[derive(Debug)]
+pub(super) struct Operators;
+
+impl ExprPlanner for Operators {
+    fn plan_binary_op(&self, mut expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else {
+            return Ok(PlannerResult::Original(expr));
+        };
+        if matches!(expr.op, BinaryOperator::PGExp) {
+            return Ok(PlannerResult::Planned(to_the_power(expr.left, expr.right)));
+        }
+        if matches!(expr.op, BinaryOperator::Divide)
+            && let Some((numerator, divisor)) = quotient(&left, &right)
+        {
+            let (numerator, divisor) = (expr.left.cast_to(&numerator, schema)?, expr.right.cast_to(&divisor, schema)?);
+            return Ok(PlannerResult::Planned(Arithmetic::expr(Operator::Divide, numerator, divisor)));
+        }
+        (expr.left, expr.right) = operands(&expr.op, (expr.left, left), (expr.right, right));
+        Ok(PlannerResult::Original(expr))
+    }
+}
+
+fn operands(operator: &BinaryOperator, left: (Expr, DataType), right: (Expr, DataType)) -> (Expr, Expr) {
+    use BinaryOperator as O;
+    let decimal = |t: &DataType| matches!(t, DataType::Decimal128(..) | DataType::Decimal256(..));
+    let sums = matches!(operator, O::Plus | O::Minus);
+    let arithmetic = sums || matches!(operator, O::Multiply | O::Divide | O::Modulo);
+    let timestamp = DataType::Timestamp(TimeUnit::Microsecond, None);
+    match ((left.0, &left.1), (right.0, &right.1)) {
+        ((l, lt), (r, rt)) if lt.is_floating() && decimal(rt) => (l, cast(r, DataType::Float64)),
+        ((l, lt), (r, rt)) if decimal(lt) && rt.is_floating() => (cast(l, DataType::Float64), r),
+        ((l, DataType::Date32), (r, DataType::Interval(_))) if sums => (cast(l, timestamp), r),
+        ((l, DataType::Interval(_)), (r, DataType::Date32)) if sums => (l, cast(r, timestamp)),
+        ((l, lt), (r, rt)) if arithmetic && is_untyped(&l) && rt.is_numeric() && !lt.is_numeric() => {
+            (cast(l, rt.clone()), r)
+        }
+        ((l, lt), (r, rt)) if arithmetic && is_untyped(&r) && lt.is_numeric() && !rt.is_numeric() => {
+            (l, cast(r, lt.clone()))
+        }
+        ((l, _), (r, _)) => (l, r),
+    }
+}
+
+fn is_untyped(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
+}
+
+/// In double precision, as Postgres does for everything but two numerics.
+fn to_the_power(base: Expr, exponent: Expr) -> Expr {
+    power().call(vec![cast(base, DataType::Float64), cast(exponent, DataType::Float64)])
+}

@@ -1,0 +1,208 @@
+//! Spellings of Postgres that the planner does not know, put into words it does.
+
+use crate::error::{Error, Result};
+use crate::rewrite::string_literal;
+use crate::types::length_max;
+use sqlparser::ast::{
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, UnaryOperator, Value,
+};
+
+/// Names of functions that DataFusion calls otherwise.
+const ALIASES: [(&str, &str); 4] =
+    [("ceiling", "ceil"), ("every", "bool_and"), ("variance", "var_samp"), ("sign", "signum")];
+
+/// Respells `expr` itself; what is inside is visited by itself.
+///
+/// # Errors
+/// 0A000 for SIMILAR TO with a pattern that is not a literal.
+pub(crate) fn spell(expr: &mut Expr) -> Result<()> {
+    match expr {
+        Expr::Between { .. } => between(expr),
+        Expr::SimilarTo { .. } => similar_to(expr)?,
+        Expr::UnaryOp { op, expr: operand } => {
+            let function = match op {
+                UnaryOperator::PGSquareRoot => "sqrt",
+                UnaryOperator::PGCubeRoot => "cbrt",
+                UnaryOperator::PGAbs => "abs",
+                _ => return Ok(()),
+            };
+            let operand = std::mem::replace(operand.as_mut(), null());
+            *expr = call(function, vec![operand]);
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => {
+            let operands = [left, right].map(|operand| std::mem::replace(operand.as_mut(), null()));
+            *expr = call("starts_with", operands.into());
+        }
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            let arguments = [time_zone, timestamp].map(|argument| std::mem::replace(argument.as_mut(), null()));
+            *expr = call("timezone", arguments.into());
+        }
+        Expr::Function(function) if is(function, "generate_series") => {
+            return Err(Error::unsupported(
+                "generate_series in an expression is not supported",
+                "Use it in FROM: SELECT * FROM generate_series(1, 10).",
+            ));
+        }
+        Expr::Function(function) => {
+            if let Some((left, right)) = modulo(function) {
+                let op = BinaryOperator::Modulo;
+                let quotient = Expr::BinaryOp { left: Box::new(nested(left)), op, right: Box::new(nested(right)) };
+                *expr = nested(quotient);
+            } else if let [ObjectNamePart::Identifier(name)] = function.name.0.as_mut_slice()
+                && let Some((_, known)) = ALIASES.iter().find(|(alias, _)| name.value.eq_ignore_ascii_case(alias))
+            {
+                *name = Ident::new(*known);
+            }
+        }
+        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: value, data_type, .. } => {
+            if let Some(length) = length_max(data_type) {
+                let text = Expr::Cast {
+                    kind: CastKind::Cast,
+                    expr: Box::new(std::mem::replace(value.as_mut(), null())),
+                    data_type: DataType::Text,
+                    array: false,
+                    format: None,
+                };
+                *expr = call("left", vec![text, Expr::Value(Value::Number(length.to_string(), false).into())]);
+            }
+        }
+        Expr::Value(value) => {
+            if let Value::Number(digits, _) = &value.value {
+                if digits.contains(['e', 'E']) {
+                    *expr = text_as(digits, DataType::DoublePrecision);
+                } else if !digits.contains('.') && digits.parse::<i64>().is_err() {
+                    *expr = text_as(digits, DataType::Numeric(ExactNumberInfo::Precision(digits.len() as u64)));
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn null() -> Expr {
+    Expr::Value(Value::Null.into())
+}
+
+fn nested(expr: Expr) -> Expr {
+    Expr::Nested(Box::new(expr))
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
+    let list = FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] };
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(list),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
+}
+
+fn is(function: &Function, name: &str) -> bool {
+    matches!(function.name.0.as_slice(), [ObjectNamePart::Identifier(part)] if part.value.eq_ignore_ascii_case(name))
+}
+
+/// The operands of `mod(a, b)`.
+fn modulo(function: &mut Function) -> Option<(Expr, Expr)> {
+    if !is(function, "mod") {
+        return None;
+    }
+    let FunctionArguments::List(list) = &mut function.args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(left)), FunctionArg::Unnamed(FunctionArgExpr::Expr(right))] =
+        list.args.as_mut_slice()
+    else {
+        return None;
+    };
+    Some((std::mem::replace(left, null()), std::mem::replace(right, null())))
+}
+
+/// A number that the planner cannot read as what it is: one with an exponent (most do not fit `numeric`, so it is a
+/// double) or an integer beyond `bigint`.
+fn text_as(digits: &str, data_type: DataType) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::Value(Value::SingleQuotedString(digits.to_owned()).into())),
+        data_type,
+        array: false,
+        format: None,
+    }
+}
+
+/// `a BETWEEN b AND c` → `(a >= b AND a <= c)`, so that each comparison gets the types of a comparison.
+fn between(expr: &mut Expr) {
+    let between = std::mem::replace(expr, null());
+    let Expr::Between { expr: value, negated, low, high } = between else { return };
+    let (low_op, high_op, both) = match negated {
+        false => (BinaryOperator::GtEq, BinaryOperator::LtEq, BinaryOperator::And),
+        true => (BinaryOperator::Lt, BinaryOperator::Gt, BinaryOperator::Or),
+    };
+    let left = Expr::BinaryOp { left: value.clone(), op: low_op, right: low };
+    let right = Expr::BinaryOp { left: value, op: high_op, right: high };
+    *expr = nested(Expr::BinaryOp { left: Box::new(left), op: both, right: Box::new(right) });
+}
+
+/// `a SIMILAR TO 'pattern'` → `a ~ 'regex'`.
+fn similar_to(expr: &mut Expr) -> Result<()> {
+    let Expr::SimilarTo { negated, expr: value, pattern, escape_char: None } = expr else {
+        return Err(Error::unsupported("SIMILAR TO ... ESCAPE is not supported", "Use a regular expression: a ~ 'b'."));
+    };
+    let Some(pattern) = string_literal(pattern) else {
+        return Err(Error::unsupported(
+            "SIMILAR TO takes a literal pattern only",
+            "Use a regular expression: a ~ pattern.",
+        ));
+    };
+    let op = if *negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
+    let regex = Expr::Value(Value::SingleQuotedString(regex_of(pattern)).into());
+    let value = std::mem::replace(value.as_mut(), null());
+    *expr = nested(Expr::BinaryOp { left: Box::new(value), op, right: Box::new(regex) });
+    Ok(())
+}
+
+/// The regular expression of a SQL pattern: `%` is `.*`, `_` is `.`; `| * + ? { } ( ) [ ]` are shared; the rest is text.
+fn regex_of(pattern: &str) -> String {
+    let mut regex = String::from("^(?s:");
+    let mut characters = pattern.chars();
+    let mut in_brackets = false;
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => match characters.next() {
+                Some(escaped) => push_escaped(&mut regex, escaped),
+                None => regex.push_str("\\\\"),
+            },
+            '%' if !in_brackets => regex.push_str(".*"),
+            '_' if !in_brackets => regex.push('.'),
+            '.' | '^' | '$' if !in_brackets => push_escaped(&mut regex, character),
+            other => {
+                in_brackets = (in_brackets || other == '[') && other != ']';
+                regex.push(other);
+            }
+        }
+    }
+    regex.push_str(")$");
+    regex
+}
+
+fn push_escaped(regex: &mut String, character: char) {
+    if !character.is_alphanumeric() {
+        regex.push('\\');
+    }
+    regex.push(character);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sql_patterns_become_regular_expressions() {
+        assert_eq!(regex_of("a(b|c)%"), "^(?s:a(b|c).*)$");
+        assert_eq!(regex_of("a.\\%_[x_%]"), "^(?s:a\\.\\%.[x_%])$");
+    }
+}

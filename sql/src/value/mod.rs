@@ -1,0 +1,14 @@
+//! Values as Postgres spells them, in text and in binary: what clients send and are sent, what COPY reads and writes,
+//! and what a cast from or to text gives.
+//!
+//! One spelling serves all of these, so that `x::text` is what `SELECT x` shows.
+
+pub(crate) mod datetime;
+mod decode;
+mod encode;
+mod number;
+pub mod oid;
+
+pub use datetime::zone_offset_seconds;
+pub use decode::{ColumnDecoder, decode_parameter, quoted, utf8};
+pub use encode::Cells;

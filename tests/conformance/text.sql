@@ -1,0 +1,47 @@
+SELECT substring('hello' from 2 for 3)
+SELECT substr('hello', -1, 3)
+SELECT left('hello', -2)
+SELECT right('hello', -2)
+SELECT position('l' in 'hello')
+SELECT strpos('hello','z')
+SELECT repeat('ab', 3)
+SELECT reverse('abc')
+SELECT initcap('hello world')
+SELECT split_part('a,b,c', ',', 2)
+SELECT split_part('a,b,c', ',', -1)
+-- differs: another SQLSTATE
+SELECT split_part('a,b,c', ',', 0)
+SELECT concat('a', null, 'b', 1)
+SELECT concat_ws(',', 'a', null, 'b')
+SELECT 'a' || null
+SELECT 'a' || 1
+SELECT length('héllo')
+SELECT char_length('héllo')
+SELECT octet_length('héllo')
+SELECT bit_length('a')
+-- differs: upper follows Unicode
+SELECT upper('straße')
+SELECT lower('ÀB')
+SELECT 'a' < 'B'
+SELECT 'abc' like 'a%'
+SELECT 'abc' ilike 'A_C'
+SELECT 'abc' ~ '^a'
+SELECT 'abc' !~* 'B'
+SELECT 'a%c' like 'a\%c'
+SELECT regexp_replace('foobarbaz', 'b..', 'X')
+SELECT regexp_replace('foobarbaz', 'b..', 'X', 'g')
+SELECT 'abc' similar to 'a(b|c)%'
+SELECT '5' + 1
+SELECT 5 || 'a'
+SELECT chr(65)
+SELECT ascii('A')
+SELECT translate('abc','ab','xy')
+SELECT to_hex(255)
+SELECT overlay('abcdef' placing 'X' from 2 for 3)
+SELECT format('%s-%s', 1, 'a')
+SELECT quote_literal('a''b')
+SELECT quote_ident('A b')
+SELECT starts_with('abc','ab')
+SELECT 'abc' ^@ 'ab'
+-- differs: no json
+SELECT json_build_object('a',1)
