@@ -25,7 +25,7 @@ setup-test:
 
 build: setup
 	@echo "==> cargo build (the first time compiles every dependency: minutes, see README)"
-	cargo build $(CARGO_FLAGS) $(SAME_AS_TEST)
+	scripts/cargo.sh build $(CARGO_FLAGS) $(SAME_AS_TEST)
 
 demo: build
 	@MILLPOND=$(TARGET_DIR)/release/millpond scripts/demo.sh
@@ -35,11 +35,11 @@ serve: build
 
 test: setup-test
 	@echo "==> cargo test (the first time compiles every dependency: minutes, see README)"
-	cargo test $(CARGO_FLAGS)
+	scripts/cargo.sh test $(CARGO_FLAGS)
 
 lint: setup
 	cargo fmt --all --check
-	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	scripts/cargo.sh clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 
 clean-data:
 	rm -rf millpond-data

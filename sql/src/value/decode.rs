@@ -523,7 +523,7 @@ fn array_from_binary(bytes: &[u8], element_oid: u32) -> Option<Vec<Option<&[u8]>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pgwire::cell::Cells;
+    use crate::value::Cells;
     use bytes::BytesMut;
 
     fn types() -> Vec<DataType> {
