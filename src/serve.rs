@@ -7,6 +7,7 @@
 use crate::ServeOptions;
 use crate::pgwire;
 use millpond_engine::database::{Database, DatabaseOptions};
+use millpond_plugins::WasmHost;
 use millpond_sql::Instance;
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -20,6 +21,8 @@ use tokio::sync::watch;
 
 /// Least number of threads that run statements, so that one busy query cannot starve new connections.
 const WORKER_THREADS_MIN: usize = 4;
+/// Compiled modules, in the data directory; may be deleted while the server is down.
+const CODE_CACHE: &str = "cache/modules";
 /// How long blocking work may linger after the database is closed.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -60,7 +63,7 @@ async fn serve(options: &ServeOptions, began: Instant) -> Result<()> {
     let address = listener.local_addr().map_err(|error| ServeError(format!("cannot listen: {error}")))?;
     let directory = options.data_dir.clone();
     let database = blocking(move || {
-        let host = Arc::new(millpond_plugins::WasmHost::new(Default::default())?);
+        let host = Arc::new(WasmHost::with_cache(Default::default(), &directory.join(CODE_CACHE))?);
         Database::open(&directory, DatabaseOptions::default(), host)
     })
     .await?

@@ -6,8 +6,11 @@
 
 mod support;
 
-use std::path::Path;
-use support::{Server, scratch};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use support::client::connect;
+use support::{Server, scratch, text};
 
 /// Module, call, SQLSTATE of its failure: deadline, memory, trap.
 const HOSTILE: &[(&str, &str, &str)] =
@@ -121,6 +124,181 @@ fn wrong_types_and_garbage_are_refused_at_upload_or_call() {
     }
     assert_eq!(server.psql_error("CREATE MODULE m FROM BASE64 '***'"), "22023");
     assert_well(&server);
+}
+
+/// Longest time from a cancel or a timeout to its error; covers a busy machine, but no deadline of a call.
+const PROMPT: Duration = Duration::from_secs(3);
+/// More than the server has threads for statements.
+const ENDLESS_SESSIONS: usize = 24;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_call_is_cancelled_at_once_wherever_it_runs() {
+    let dir = scratch();
+    let server = Server::start(dir.path());
+    prepare(&server);
+    upload(&server, "spin");
+    let client = connect(&server).await;
+    client.batch_execute("SET statement_timeout = '10min'").await.unwrap();
+    for statement in [
+        "SELECT spin.spin(-x) FROM t",
+        "SELECT spin.spin(-1)",
+        "SELECT x FROM t ORDER BY spin.spin(-x)",
+        "INSERT INTO sink SELECT spin.spin(-x) FROM t",
+        "UPDATE t SET x = spin.spin(-x)",
+        "EXPLAIN ANALYZE SELECT spin.spin(-x) FROM t",
+    ] {
+        let token = client.cancel_token();
+        let cancel = async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            token.cancel_query(tokio_postgres::NoTls).await.expect("cancel is sent");
+            Instant::now()
+        };
+        let (result, sent) = tokio::join!(client.batch_execute(statement), cancel);
+        let took = sent.elapsed();
+        let error = result.expect_err(statement);
+        assert_eq!(error.code().map(|code| code.code()), Some("57014"), "{statement}: {error}");
+        assert!(took < PROMPT, "{statement}: {took:?} after the cancel");
+        client.batch_execute("SELECT 1").await.expect("the connection goes on");
+    }
+    assert_eq!(server.psql("SELECT count(*) FROM sink"), "0");
+    assert_well(&server);
+}
+
+#[test]
+fn ctrl_c_in_psql_ends_an_endless_call() {
+    let dir = scratch();
+    let server = Server::start(dir.path());
+    prepare(&server);
+    upload(&server, "spin");
+    let mut psql = server.psql_command();
+    psql.args(["-c", "SET statement_timeout = '10min'", "-c", "SELECT spin.spin(-x) FROM t"]);
+    let child = psql.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("psql starts");
+    std::thread::sleep(Duration::from_millis(700));
+    let sent = Instant::now();
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(status.success(), "psql was gone before it was interrupted");
+    let output = child.wait_with_output().expect("psql ends");
+    assert!(sent.elapsed() < PROMPT, "{:?}", sent.elapsed());
+    assert!(text(&output.stderr).contains("canceling statement due to user request"), "{}", text(&output.stderr));
+    assert_well(&server);
+}
+
+/// The setting bounds the statement, not each of the calls it makes.
+#[test]
+fn statement_timeout_bounds_all_calls_together() {
+    let dir = scratch();
+    let server = Server::start(dir.path());
+    prepare(&server);
+    upload(&server, "spin");
+    let began = Instant::now();
+    let error = server.psql_error("SET statement_timeout = '1s'; SELECT spin.spin(-x) FROM t");
+    assert_eq!(error, "57014");
+    assert!((Duration::from_millis(900)..Duration::from_secs(1) + PROMPT).contains(&began.elapsed()));
+    // Without the setting a call has a deadline of its own.
+    assert_eq!(server.psql_error("SELECT spin.spin(-x) FROM t"), "57014");
+    assert_well(&server);
+}
+
+/// Sessions with endless calls, more than there are threads, take time from others, but never their turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn endless_calls_do_not_starve_other_sessions() {
+    let dir = scratch();
+    let server = Server::start(dir.path());
+    prepare(&server);
+    upload(&server, "spin");
+    let mut endless = Vec::new();
+    for _ in 0..ENDLESS_SESSIONS {
+        let client = connect(&server).await;
+        client.batch_execute("SET statement_timeout = '10min'").await.unwrap();
+        let token = client.cancel_token();
+        let running = tokio::spawn(async move { client.batch_execute("SELECT spin.spin(-x) FROM t").await });
+        endless.push((token, running));
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let began = Instant::now();
+    let client =
+        tokio::time::timeout(Duration::from_secs(60), connect(&server)).await.expect("a new session is served");
+    for id in 10..15 {
+        client.batch_execute(&format!("INSERT INTO t VALUES ({id}, 0)")).await.unwrap();
+        let row = client.query_one("SELECT n FROM beside", &[]).await.unwrap();
+        assert_eq!(row.get::<_, i64>(0), id - 6);
+    }
+    println!("{ENDLESS_SESSIONS} endless calls: ten statements took {:?}", began.elapsed());
+    assert!(endless.iter().all(|(_, running)| !running.is_finished()), "they were still at it");
+    for (token, running) in endless {
+        token.cancel_query(tokio_postgres::NoTls).await.expect("cancel is sent");
+        let error = running.await.unwrap().expect_err("it was cancelled");
+        assert_eq!(error.code().map(|code| code.code()), Some("57014"), "{error}");
+    }
+}
+
+/// Modules are compiled once, whatever happens to the files that keep the code.
+#[test]
+fn a_restart_takes_compiled_code_from_the_cache() {
+    const TAKEN: &str = "taken from the cache";
+    const COMPILED: &str = "module compiled";
+    let dir = scratch();
+    let mut server = Server::start(dir.path());
+    prepare(&server);
+    upload(&server, "trap");
+    let works = |server: &Server| assert_eq!(server.psql("SELECT sum(trap.divide(x, 10)) FROM t"), "6");
+    works(&server);
+    assert!(server.log().contains(COMPILED) && !server.log().contains(TAKEN));
+    server.kill();
+    server.restart();
+    works(&server);
+    assert!(server.log().contains(TAKEN) && !server.log().contains(COMPILED), "{}", server.log());
+    server.stop();
+
+    let cached = || -> PathBuf {
+        let files: Vec<_> = std::fs::read_dir(dir.path().join("cache/modules")).unwrap().map(|f| f.unwrap()).collect();
+        assert_eq!(files.len(), 1, "one module, one file");
+        files[0].path()
+    };
+    let whole = std::fs::read(cached()).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(cached()).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let middle = whole.len() / 2;
+    let flipped: Vec<u8> = whole.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == middle)).collect();
+    let foreign = [&whole[..8], &[0; 32], &whole[40..]].concat();
+    for bad in [&b""[..], b"garbage", &whole[..middle], &flipped, &foreign] {
+        std::fs::write(cached(), bad).unwrap();
+        server.restart();
+        works(&server);
+        assert!(server.log().contains("damaged") && server.log().contains(COMPILED), "{}", server.log());
+        server.stop();
+        assert_eq!(std::fs::read(cached()).unwrap().len(), whole.len(), "it is written again");
+    }
+    // One that others may write to is not trusted.
+    std::fs::set_permissions(cached(), std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    server.restart();
+    works(&server);
+    assert!(!server.log().contains(TAKEN), "{}", server.log());
+    server.stop();
+    std::fs::remove_dir_all(dir.path().join("cache")).unwrap();
+    server.restart();
+    works(&server);
+    server.stop();
+}
+
+#[test]
+fn create_module_names_the_exports_it_leaves_out() {
+    let dir = scratch();
+    let server = Server::start(dir.path());
+    prepare(&server);
+    let output = server.psql_with(&["-q", "-v", "ON_ERROR_STOP=1"], &create_module("mixed"));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let told: Vec<String> = text(&output.stderr).lines().map(str::to_owned).collect();
+    assert_eq!(
+        told,
+        [
+            "NOTICE:  export \"test:guest/more@1.0.0/pair\" of module \"mixed\" cannot be called: parameter x has type tuple",
+            "NOTICE:  export \"of-char\" of module \"mixed\" cannot be called: parameter c has type char",
+        ]
+    );
+    assert_eq!(server.psql("SELECT mixed.add_one(x) FROM t WHERE id = 1"), "11");
+    let output = server.psql_with(&["-q"], &create_module("trap"));
+    assert_eq!(text(&output.stderr), "", "nothing to tell");
 }
 
 fn prepare(server: &Server) {

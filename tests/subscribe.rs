@@ -8,7 +8,7 @@ mod support;
 
 use futures::StreamExt;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -107,16 +107,19 @@ async fn cancel_ends_it_and_the_connection_lives() {
 }
 
 #[test]
-fn dropping_the_view_ends_the_feed() {
+fn dropping_what_is_followed_ends_the_feed_with_its_name() {
     let dir = scratch();
     let server = Server::start(dir.path());
     server.psql(SCHEMA);
     let mut feed = Feed::open(&server, "COPY (SUBSCRIBE v) TO STDOUT");
     feed.read_while(|feed| feed.lines.len() < 3);
     server.psql("DROP MATERIALIZED VIEW v");
-    while feed.receiver.recv_timeout(HANG).is_ok() {}
-    assert!(!feed.child.wait().unwrap().success(), "psql saw an error");
+    feed.ends_with("\"v\" was dropped");
+    let mut feed = Feed::open(&server, "COPY (SUBSCRIBE t) TO STDOUT");
+    feed.read_while(|feed| feed.lines.len() < 4);
     assert_eq!(server.psql("SELECT count(*) FROM t"), "4");
+    server.psql("DROP TABLE t");
+    feed.ends_with("\"t\" was dropped");
 }
 
 /// A reader that stops reading costs a bounded amount of memory, however much the view changes.
@@ -215,6 +218,15 @@ impl Feed {
         self.lines.push(Line { epoch, weight, row: row.to_owned() });
     }
 
+    /// Reads to the end, which must be an error with this text.
+    fn ends_with(&mut self, text: &str) {
+        while self.receiver.recv_timeout(HANG).is_ok() {}
+        let mut error = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+        assert!(!self.child.wait().unwrap().success(), "psql saw no error");
+        assert!(error.contains(text), "{error}");
+    }
+
     fn sum(&self) -> BTreeMap<String, i64> {
         let mut sum = BTreeMap::new();
         for line in &self.lines {
@@ -238,5 +250,5 @@ fn subscribe(server: &Server, sql: &str) -> Child {
     let mut command = Command::new("stdbuf");
     command.arg("-oL").arg(psql.get_program()).args(psql.get_args());
     command.args(["-v", "ON_ERROR_STOP=1", "-c", sql]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("psql starts")
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("psql starts")
 }

@@ -119,8 +119,8 @@ impl Database {
     pub fn open(dir: &Path, options: DatabaseOptions, host: Arc<dyn ModuleHost>) -> Result<Arc<Database>> {
         let env: Arc<dyn Env> = Arc::new(RealEnv::default());
         std::fs::create_dir_all(dir).map_err(|e| Error::io(format!("creating {}", dir.display()), e))?;
-        // Absolute: the paths of segments outlive a change of the working directory, and URLs of files need it.
-        let dir = &std::path::absolute(dir).map_err(|e| Error::io("resolving the data directory", e))?;
+        // Absolute and without `..`: the paths of segments outlive a change of the working directory, and URLs of files need it.
+        let dir = &std::fs::canonicalize(dir).map_err(|e| Error::io("resolving the data directory", e))?;
         let store = Store::open(&dir.join("store"), env.random())?;
         let (log, records) = Log::open(env, &dir.join("log"), options.log.clone())?;
         let folded = store.catalog_epoch()?;
@@ -140,6 +140,7 @@ impl Database {
             log: log.clone(),
             uppers: Arc::new(Uppers::new()),
             contents: HashMap::new(),
+            held: Default::default(),
         };
         Ok(Arc::new(Database {
             ddl: Mutex::new(DdlState::new(store.next_id()?)),
@@ -379,6 +380,7 @@ impl Database {
             log: self.log.clone(),
             uppers: Arc::new(graph.uppers.clone()),
             contents: graph.contents(),
+            held: Default::default(),
         });
         self.published.lock().snapshot = snapshot;
         self.published_changed.notify_all();

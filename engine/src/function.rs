@@ -7,7 +7,8 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Reads modules. One per process.
 pub trait ModuleHost: Send + Sync + Debug {
@@ -24,9 +25,49 @@ pub trait Module: Send + Sync + Debug {
     fn hash(&self) -> [u8; 32];
     /// Every exported function, by name.
     fn functions(&self) -> Vec<FunctionSignature>;
+    /// Exported functions that SQL cannot call.
+    fn skipped(&self) -> Vec<SkippedExport>;
     /// A caller of `function` with instances of its own. One per statement or operator, never shared between them.
-    /// `deadline` bounds each call of [`FunctionInstance::call`].
-    fn instantiate(&self, function: &str, deadline: Duration) -> Result<Arc<dyn FunctionInstance>>;
+    fn instantiate(&self, function: &str, limits: CallLimits) -> Result<Arc<dyn FunctionInstance>>;
+}
+
+/// An exported function that SQL cannot call, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedExport {
+    /// Its name in the module, with that of the interface that holds it.
+    pub export: String,
+    pub reason: String,
+}
+
+/// What ends the calls of one statement or operator.
+#[derive(Clone, Debug)]
+pub struct CallLimits {
+    /// Longest time of each call of [`FunctionInstance::call`].
+    pub call: Duration,
+    /// When the statement itself is over: no call goes beyond it.
+    pub until: Option<Instant>,
+    /// Set when the statement is to give up; a running call ends within milliseconds.
+    pub cancel: Arc<AtomicBool>,
+}
+
+impl CallLimits {
+    /// Time a call that starts now may take.
+    pub fn left(&self) -> Duration {
+        let whole = self.until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        whole.min(self.call)
+    }
+
+    /// Whether the statement is to give up.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+}
+
+impl From<Duration> for CallLimits {
+    /// Bounds each call; nothing cancels.
+    fn from(call: Duration) -> CallLimits {
+        CallLimits { call, until: None, cancel: Arc::default() }
+    }
 }
 
 /// Name and types of a function; names are SQL's (snake_case).
@@ -45,6 +86,7 @@ pub trait FunctionInstance: Send + Sync + Debug {
     /// `arguments`: one array of `rows` values per parameter, of the parameter's type. Returns `rows` values.
     ///
     /// # Errors
-    /// `Error::Function` when the guest fails, traps, runs past its deadline or asks for too much memory.
+    /// `Error::Function` when the guest fails, traps, runs past its deadline or asks for too much memory; `Stopped` when
+    /// the statement was cancelled.
     fn call(&self, arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef>;
 }

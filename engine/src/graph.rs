@@ -16,11 +16,14 @@ use crate::plan::Plan;
 use crate::relation::{Relation, RelationSnapshot};
 use crate::state::StateReader;
 use crate::store::{Checkpoint, CheckpointWriter};
-use crate::subscription::{Ending, Subscriber};
+use crate::subscription::{Ending, Subscriber, TICK_BYTES_MAX};
 use crate::{Epoch, Error, ObjectId, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+#[cfg(test)]
+mod tests;
 
 /// Deltas of one step, by the object they change.
 pub type Step = HashMap<ObjectId, Vec<Delta>>;
@@ -43,8 +46,9 @@ struct Node {
     object: Arc<Object>,
     body: Body,
     subscribers: Vec<Subscriber>,
-    /// Changes of the tick in progress, kept only while somebody subscribes.
+    /// Changes of the tick in progress, kept only while somebody subscribes, and their bytes.
     changes: Vec<Delta>,
+    changes_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -171,7 +175,7 @@ impl Graph {
     }
 
     fn add(&mut self, object: Arc<Object>, body: Body) {
-        self.nodes.insert(object.id, Node { object, body, subscribers: vec![], changes: vec![] });
+        self.nodes.insert(object.id, Node { object, body, subscribers: vec![], changes: vec![], changes_bytes: 0 });
     }
 
     /// Removes objects; their subscribers are told.
@@ -375,15 +379,30 @@ impl Node {
             Body::View(_) => Ok(None),
         };
         let deltas = guarded(run).map_err(|error| error.to_string())?;
-        self.subscribers.retain(Subscriber::is_live);
-        if !self.subscribers.is_empty() {
-            self.changes.extend(deltas.iter().flatten().cloned());
-        }
+        self.keep(deltas.iter().flatten());
         Ok(deltas.filter(|deltas| !deltas.is_empty()))
+    }
+
+    /// Keeps changes for the subscribers until the tick is whole; ends these when it is too much.
+    fn keep<'a>(&mut self, deltas: impl Iterator<Item = &'a Delta>) {
+        self.subscribers.retain(Subscriber::is_live);
+        if self.subscribers.is_empty() {
+            return;
+        }
+        for delta in deltas {
+            self.changes_bytes += delta.bytes();
+            self.changes.push(delta.clone());
+        }
+        if self.changes_bytes > TICK_BYTES_MAX {
+            self.end_subscribers(&Ending::TickTooLarge);
+            self.subscribers.clear();
+            self.changes.clear();
+        }
     }
 
     fn publish(&mut self, epoch: Epoch) {
         let changes = std::mem::take(&mut self.changes);
+        self.changes_bytes = 0;
         for subscriber in &self.subscribers {
             subscriber.push(epoch, &changes);
         }
@@ -410,7 +429,7 @@ impl Tap {
             return;
         }
         let mut collected = self.collected.lock();
-        collected.bytes += part.values().flatten().map(|delta| delta.batch.get_array_memory_size()).sum::<usize>();
+        collected.bytes += part.values().flatten().map(Delta::bytes).sum::<usize>();
         if collected.bytes > TAP_BYTES_MAX {
             collected.overflowed = true;
             collected.steps.clear();

@@ -3,9 +3,10 @@
 use crate::catalog::Catalog;
 use crate::graph::Contents;
 use crate::input::Uppers;
-use crate::log::{Log, Piece};
+use crate::log::{Log, Piece, SegmentFile};
 use crate::{Epoch, Error, ObjectId, Offset, PartitionId, Result};
 use arrow::array::RecordBatch;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,7 +18,12 @@ pub struct Snapshot {
     pub(crate) log: Arc<Log>,
     pub(crate) uppers: Arc<Uppers>,
     pub(crate) contents: HashMap<ObjectId, Contents>,
+    pub(crate) held: Held,
 }
+
+/// Segments that were shown to somebody: they stay readable as long as the snapshot, even if their stream is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Held(Mutex<HashMap<ObjectId, Vec<Arc<SegmentFile>>>>);
 
 impl Snapshot {
     /// The rows of a table or view at this epoch, in no particular order, each as often as its weight says.
@@ -57,6 +63,11 @@ impl Snapshot {
         for (partition, upper) in uppers.iter().enumerate() {
             pieces.extend(self.log.read(id, PartitionId(partition as u32), Offset(0)..*upper)?);
         }
+        let files = pieces.iter().filter_map(|piece| match piece {
+            Piece::Segment { file, .. } => Some(file.clone()),
+            Piece::Tail { .. } => None,
+        });
+        self.held.0.lock().insert(id, files.collect());
         Ok(pieces)
     }
 

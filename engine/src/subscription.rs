@@ -1,7 +1,8 @@
 //! A reader with a position: snapshot at an epoch, then every change after it, then progress.
 //!
-//! The tick pushes, the reader pulls. What is pushed and not yet pulled is bounded by [`SUBSCRIPTION_BYTES_MAX`]; a
-//! reader that falls further behind is ended with an error that says so, and its buffer is freed. Nobody else waits.
+//! The tick pushes, the reader pulls. One tick's changes may be large ([`TICK_BYTES_MAX`]) and always go to a reader that
+//! keeps up. One that still has more than [`SUBSCRIPTION_BYTES_MAX`] waiting when the next tick comes is ended with an error
+//! that says so, and its buffer is freed. So what waits for a reader is less than the sum of the two. Nobody else waits.
 
 use crate::delta::Delta;
 use crate::relation::RelationSnapshot;
@@ -13,8 +14,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// Bytes of changes that may wait for one reader.
+/// Bytes of changes that may still wait for a reader when more come.
 pub const SUBSCRIPTION_BYTES_MAX: usize = 64 << 20;
+/// Bytes of changes of one object in one tick that are kept for its readers.
+pub const TICK_BYTES_MAX: usize = 512 << 20;
 
 /// What a subscription starts with.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +72,8 @@ pub(crate) enum Ending {
     Dropped(String),
     Stopped(String),
     Behind,
+    /// One tick changed more than can be kept.
+    TickTooLarge,
 }
 
 impl Subscription {
@@ -103,7 +108,7 @@ impl Subscription {
         let mut queue = self.feed.queue.lock();
         loop {
             if let Some((epoch, delta)) = queue.changes.pop_front() {
-                queue.bytes -= delta.batch.get_array_memory_size();
+                queue.bytes -= delta.bytes();
                 return Ok(Some(Event::Changes { epoch, delta }));
             }
             if let Some(ending) = &queue.ended {
@@ -141,14 +146,16 @@ impl Subscriber {
         if queue.ended.is_some() {
             return;
         }
+        if queue.bytes > SUBSCRIPTION_BYTES_MAX {
+            queue.end(Ending::Behind);
+            feed.changed.notify_all();
+            return;
+        }
         for delta in deltas.iter().filter(|d| d.rows() > 0) {
-            queue.bytes += delta.batch.get_array_memory_size();
+            queue.bytes += delta.bytes();
             queue.changes.push_back((epoch, delta.clone()));
         }
         queue.progress = epoch;
-        if queue.bytes > SUBSCRIPTION_BYTES_MAX {
-            queue.end(Ending::Behind);
-        }
         feed.changed.notify_all();
     }
 
@@ -178,6 +185,10 @@ impl Ending {
                 "subscription fell more than {} MiB behind; subscribe again to start from a fresh snapshot",
                 SUBSCRIPTION_BYTES_MAX >> 20
             )),
+            Ending::TickTooLarge => Error::Limit(format!(
+                "one tick changed more than {} MiB; subscribe again to start from a fresh snapshot",
+                TICK_BYTES_MAX >> 20
+            )),
         }
     }
 }
@@ -202,6 +213,20 @@ mod tests {
         }
         assert!(matches!(subscription.next(Duration::ZERO), Err(Error::Limit(_))));
         assert_eq!(subscription.feed.queue.lock().bytes, 0);
+    }
+
+    #[test]
+    fn a_reader_that_keeps_up_gets_a_tick_of_any_size() {
+        let (mut subscription, subscriber) = Subscription::start(batch(0).schema(), Epoch(1), None);
+        let delta = Delta::inserts(batch(1 << 20));
+        for epoch in 2..5 {
+            let tick = vec![delta.clone(); 2 * SUBSCRIPTION_BYTES_MAX / delta.bytes()];
+            subscriber.push(Epoch(epoch), &tick);
+            for _ in 0..tick.len() {
+                assert!(matches!(subscription.next(Duration::ZERO), Ok(Some(Event::Changes { .. }))));
+            }
+            assert!(matches!(subscription.next(Duration::ZERO), Ok(Some(Event::Progress { .. }))));
+        }
     }
 
     #[test]

@@ -6,17 +6,18 @@
 //! ```text
 //! outer ─┬─ guest:   the uploaded component, as it came
 //!        └─ adapter: imports f0: func(a: f64, …) -> …            (each usable export of the guest)
-//!                    exports call0: func(rows: u32, arguments: list<u8>) -> list<u8>
+//!                    exports call0: func(rows: u32, arguments: list<list<u8>>) -> list<u8>
 //! ```
 //!
 //! The adapter is two core modules: `store` (memory, bump allocator, freed as a whole after each call) and `rows` (one loop
 //! per function). Strings a guest returns are written by the canonical ABI straight behind the answer's fixed part.
 //!
-//! Arguments, little-endian, offsets counted from their first byte:
+//! Arguments are buffers, little-endian and as Arrow has them, so that the host copies each once:
 //! ```text
-//! u32 skip                  offset of rows bytes (1: do not call, the row is NULL), or 0
-//! (u32 values, u32 valid)   for each parameter; `valid` (rows bytes) only for option<…>, else 0
-//! fixed width: rows values of `width` bytes        strings, bytes: u32 starts[rows + 1], offsets of the data
+//! skip      rows bytes (1: do not call, the row is NULL), or empty: call for all
+//! values    for each parameter of fixed width: rows values of `width` bytes
+//! starts, data   for strings and bytes: i32 starts[rows + 1], and the bytes from starts[0] to starts[rows]
+//! valid     after those of an option<…>: rows bytes, 1 = not NULL
 //! ```
 //! Answer, offsets counted from its first byte:
 //! ```text
@@ -29,9 +30,9 @@
 use crate::signature::{GuestFunction, Scalar, Shape};
 use wasm_encoder::{
     BlockType, CanonicalOption, CodeSection, ComponentBuilder, ComponentExportKind, ComponentTypeRef, ComponentValType,
-    ConstExpr, EntityType, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
-    ImportSection, InstructionSink, MemArg, MemorySection, MemoryType, Module, ModuleArg, NameMap, NameSection,
-    PrimitiveValType, TypeSection, ValType,
+    ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection, Function, FunctionSection,
+    GlobalSection, GlobalType, ImportSection, InstructionSink, MemArg, MemorySection, MemoryType, Module, ModuleArg,
+    NameMap, NameSection, PrimitiveValType, RefType, TableSection, TableType, TypeSection, ValType,
 };
 
 /// Most rows of one call.
@@ -49,8 +50,14 @@ pub(crate) const VALUE_TOO_LARGE: &str = "millpond_value_too_large";
 /// Bytes of the adapter's memory: never grows.
 pub(crate) const MEMORY_BYTES: usize = MEMORY_PAGES * 65536;
 
+/// Blocks from this size on are aligned to [`LARGE_ALIGN`].
+const LARGE_BYTES: i32 = 1024;
+const LARGE_ALIGN: i32 = 64;
+
 const MEMORY_PAGES: usize =
     (HEAP + ARGUMENT_BYTES_MAX + ROWS_MAX * 16 + ANSWER_BYTES_SOFT + VALUE_BYTES_MAX) / 65536 + 2;
+/// Bytes of a buffer's (address, length) in the canonical ABI.
+const BUFFER_BYTES: u64 = 8;
 /// Where the guest's result is put when it does not fit one core value.
 const RESULT_AT: i32 = 16;
 /// Where the (start, bytes) of the answer is put.
@@ -130,8 +137,11 @@ fn adapter(functions: &[GuestFunction]) -> ComponentBuilder {
     let (bytes, ty) = c.type_defined(None);
     ty.list(PrimitiveValType::U8);
     let bytes = ComponentValType::Type(bytes);
+    let (buffers, ty) = c.type_defined(None);
+    ty.list(bytes);
+    let buffers = ComponentValType::Type(buffers);
     let (batch, mut ty) = c.type_function(None);
-    ty.params([("rows", PrimitiveValType::U32.into()), ("arguments", bytes)]).result(Some(bytes));
+    ty.params([("rows", PrimitiveValType::U32.into()), ("arguments", buffers)]).result(Some(bytes));
     for index in 0..functions.len() {
         let name = batch_export(index);
         let call = c.core_alias_export(None, rows, &name, ExportKind::Func);
@@ -218,18 +228,30 @@ fn store_module() -> Module {
     let mut too_large = Function::new([]);
     too_large.instructions().unreachable().end();
     code.function(&too_large);
+    // Called through a table: so it is never inlined, and its name is on top of the backtrace.
+    let (mut tables, mut elements) = (TableSection::new(), ElementSection::new());
+    tables.table(TableType {
+        element_type: RefType::FUNCREF,
+        table64: false,
+        minimum: 1,
+        maximum: Some(1),
+        shared: false,
+    });
+    elements.active(None, &ConstExpr::i32_const(0), Elements::Functions(vec![2].into()));
     let (mut names, mut function_names) = (NameSection::new(), NameMap::new());
     function_names.append(0, "millpond_realloc");
     function_names.append(1, "millpond_reset");
     function_names.append(2, VALUE_TOO_LARGE);
     names.functions(&function_names);
     let mut module = Module::new();
-    module.section(&types).section(&functions).section(&memories).section(&globals).section(&exports);
-    module.section(&code).section(&names);
+    module.section(&types).section(&functions).section(&tables).section(&memories).section(&globals);
+    module.section(&exports).section(&elements).section(&code).section(&names);
     module
 }
 
-/// `realloc(old, old_bytes, align, new_bytes)`: extends the last block in place, else copies to a new one.
+/// `realloc(old, old_bytes, align, new_bytes)`: extends the last block in place, else copies to a new one. Columns come as
+/// lists of bytes, which may lie anywhere; large ones are aligned so that their values do not straddle cache lines. (A value
+/// that the guest returns is not: it may fill its limit to the last byte.)
 fn realloc_function() -> Function {
     const OLD: u32 = 0;
     const OLD_BYTES: u32 = 1;
@@ -242,12 +264,15 @@ fn realloc_function() -> Function {
     i.local_get(OLD_BYTES).i32_const(0).i32_ne();
     i.local_get(OLD).local_get(OLD_BYTES).i32_add().global_get(0).i32_eq().i32_and();
     i.if_(BlockType::Result(ValType::I32)).local_get(OLD).else_();
-    i.global_get(0).local_get(ALIGN).i32_add().i32_const(1).i32_sub();
+    i.local_get(ALIGN).i32_const(LARGE_ALIGN);
+    i.local_get(NEW_BYTES).i32_const(LARGE_BYTES).i32_lt_u();
+    i.global_get(1).i32_const(MEMORY_BYTES as i32).i32_ne().i32_or().select();
+    i.local_tee(ALIGN).global_get(0).i32_add().i32_const(1).i32_sub();
     i.i32_const(0).local_get(ALIGN).i32_sub().i32_and().end().local_set(AT);
     // at > limit || new_bytes > limit - at: too large
     i.local_get(AT).global_get(1).i32_gt_u();
     i.local_get(NEW_BYTES).global_get(1).local_get(AT).i32_sub().i32_gt_u().i32_or();
-    i.if_(BlockType::Empty).call(2).end();
+    i.if_(BlockType::Empty).i32_const(0).call_indirect(0, 2).end();
     i.local_get(AT).local_get(OLD).i32_ne().local_get(OLD_BYTES).i32_const(0).i32_ne().i32_and();
     i.if_(BlockType::Empty);
     i.local_get(AT).local_get(OLD).local_get(OLD_BYTES).local_get(NEW_BYTES);
@@ -280,8 +305,15 @@ fn rows_module(guest_functions: &[GuestFunction]) -> Module {
         exports.export(&batch_export(index), ExportKind::Func, export);
         code.function(&RowLoop::new(function, index as u32).encode());
     }
+    // A small guest function becomes part of its loop, so in backtraces the loop stands for it.
+    let (mut names, mut function_names) = (NameSection::new(), NameMap::new());
+    names.module("rows");
+    for (index, function) in (guest_functions.len() as u32..).zip(guest_functions) {
+        function_names.append(index, &function.export);
+    }
+    names.functions(&function_names);
     let mut module = Module::new();
-    module.section(&types).section(&imports).section(&functions).section(&exports).section(&code);
+    module.section(&types).section(&imports).section(&functions).section(&exports).section(&code).section(&names);
     module
 }
 
@@ -328,7 +360,7 @@ fn align_log2(scalar: Scalar) -> u32 {
     }
 }
 
-/// Encodes `call(rows, arguments, argument_bytes) -> answer_at`.
+/// Encodes `call(rows, buffers, buffer_count) -> answer_at`.
 struct RowLoop<'a> {
     guest: &'a GuestFunction,
     /// Core function index of the lowered guest function.
@@ -337,13 +369,18 @@ struct RowLoop<'a> {
 
 // Parameters, locals and globals of the loop.
 const ROWS: u32 = 0;
-const ARGUMENTS: u32 = 1;
+const BUFFERS: u32 = 1;
 const ROW: u32 = 3;
 const ANSWER: u32 = 4;
 const VALUES: u32 = 5;
 const VALID: u32 = 6;
 const SKIP: u32 = 7;
 const COLUMNS: u32 = 8;
+/// Locals of each parameter, from [`COLUMNS`] on: addresses of its values or starts, of row 0's data less `starts[0]`, and
+/// of its `valid`.
+const LOCALS_OF_COLUMN: u32 = 3;
+const DATA: u32 = 1;
+const IS_VALID: u32 = 2;
 const TOP: u32 = 0;
 const LIMIT: u32 = 1;
 
@@ -353,13 +390,16 @@ impl<'a> RowLoop<'a> {
     }
 
     fn encode(&self) -> Function {
-        let locals = COLUMNS - 3 + 2 * self.guest.parameters.len() as u32;
+        let locals = COLUMNS - 3 + LOCALS_OF_COLUMN * self.guest.parameters.len() as u32;
         let mut function = Function::new([(locals, ValType::I32)]);
         let mut i = function.instructions();
         self.prologue(&mut i);
         i.block(BlockType::Empty).loop_(BlockType::Empty);
         i.local_get(ROW).local_get(ROWS).i32_ge_u().br_if(1);
-        i.global_get(TOP).i32_const(VALUE_BYTES_MAX as i32).i32_add().global_set(LIMIT);
+        let grows = self.guest.result.scalar.is_variable();
+        if grows {
+            i.global_get(TOP).i32_const(VALUE_BYTES_MAX as i32).i32_add().global_set(LIMIT);
+        }
         i.block(BlockType::Empty);
         i.local_get(SKIP).if_(BlockType::Empty);
         i.local_get(SKIP).local_get(ROW).i32_add().i32_load8_u(at(0, 0)).br_if(1);
@@ -367,8 +407,10 @@ impl<'a> RowLoop<'a> {
         self.one_row(&mut i);
         i.end();
         i.local_get(ROW).i32_const(1).i32_add().local_set(ROW);
-        // Any answer beyond the soft bound ends the call; the host asks again for the rows left.
-        i.global_get(TOP).local_get(ANSWER).i32_sub().i32_const(ANSWER_BYTES_SOFT as i32).i32_gt_u().br_if(1);
+        if grows {
+            // Any answer beyond the soft bound ends the call; the host asks again for the rows left.
+            i.global_get(TOP).local_get(ANSWER).i32_sub().i32_const(ANSWER_BYTES_SOFT as i32).i32_gt_u().br_if(1);
+        }
         i.br(0).end().end();
         i.local_get(ANSWER).local_get(ROW).i32_store(at(0, 2));
         i.i32_const(ANSWER_AT).local_get(ANSWER).i32_store(at(0, 2));
@@ -389,11 +431,26 @@ impl<'a> RowLoop<'a> {
         i.global_set(TOP);
         i.local_get(ANSWER).i64_const(0).i64_store(at(4, 0));
         i.local_get(ANSWER).i32_const(0).i32_store(at(12, 2));
-        i.local_get(ARGUMENTS).i32_load(at(0, 0)).local_tee(SKIP).if_(BlockType::Empty);
-        i.local_get(SKIP).local_get(ARGUMENTS).i32_add().local_set(SKIP).end();
-        for column in 0..2 * self.guest.parameters.len() as u32 {
-            i.local_get(ARGUMENTS).local_get(ARGUMENTS).i32_load(at(4 + 4 * u64::from(column), 0)).i32_add();
-            i.local_set(COLUMNS + column);
+        // An empty `skip` has no address.
+        i.local_get(BUFFERS).i32_load(at(0, 2)).i32_const(0);
+        i.local_get(BUFFERS).i32_load(at(4, 2)).select().local_set(SKIP);
+        let mut next = 1;
+        let mut address = |i: &mut InstructionSink<'_>| {
+            i.local_get(BUFFERS).i32_load(at(BUFFER_BYTES * next, 2));
+            next += 1;
+        };
+        for (column, (_, shape)) in (0..).zip(&self.guest.parameters) {
+            let column = COLUMNS + LOCALS_OF_COLUMN * column;
+            address(i);
+            i.local_set(column);
+            if shape.scalar.is_variable() {
+                address(i);
+                i.local_get(column).i32_load(at(0, 0)).i32_sub().local_set(column + DATA);
+            }
+            if shape.optional {
+                address(i);
+                i.local_set(column + IS_VALID);
+            }
         }
     }
 
@@ -404,7 +461,7 @@ impl<'a> RowLoop<'a> {
             value_address(i, self.guest.result.scalar);
         }
         for (column, (_, shape)) in self.guest.parameters.iter().enumerate() {
-            push_parameter(i, *shape, COLUMNS + 2 * column as u32);
+            push_parameter(i, *shape, COLUMNS + LOCALS_OF_COLUMN * column as u32);
         }
         if !memory {
             i.call(self.index);
@@ -466,17 +523,17 @@ fn row_offset(i: &mut InstructionSink<'_>, scalar: Scalar) {
     };
 }
 
-/// Pushes the flattened value of row `ROW` of the column whose addresses are in locals `column` and `column + 1`.
+/// Pushes the flattened value of row `ROW` of the column whose addresses are in the locals from `column` on.
 fn push_parameter(i: &mut InstructionSink<'_>, shape: Shape, column: u32) {
     if shape.optional {
-        i.local_get(column + 1).local_get(ROW).i32_add().i32_load8_u(at(0, 0));
+        i.local_get(column + IS_VALID).local_get(ROW).i32_add().i32_load8_u(at(0, 0));
     }
     if shape.scalar.is_variable() {
         let start = |i: &mut InstructionSink<'_>, next: u64| {
             i.local_get(column).local_get(ROW).i32_const(2).i32_shl().i32_add().i32_load(at(4 * next, 0));
         };
         start(i, 0);
-        i.local_get(ARGUMENTS).i32_add();
+        i.local_get(column + DATA).i32_add();
         start(i, 1);
         start(i, 0);
         i.i32_sub();

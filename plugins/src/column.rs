@@ -1,7 +1,7 @@
-//! Arrow columns into the packed arguments of the adapter, and its answers back (layouts: see `adapter`).
+//! Arrow columns into the arguments of the adapter, and its answers back (layouts: see `adapter`).
 //!
-//! Packing copies columns as they are; nothing here is decided per row but NULLs. Answers come from generated code around
-//! a guest: every length and offset in them is checked before use.
+//! Columns are handed over as they are, so that they are copied once, into the sandbox; nothing here is decided per row but
+//! NULLs. Answers come from generated code around a guest: every length and offset in them is checked before use.
 
 use crate::adapter::{ANSWER_HEADER_BYTES, ARGUMENT_BYTES_MAX, ROWS_MAX, width};
 use crate::signature::{GuestFunction, Scalar};
@@ -129,80 +129,96 @@ impl<'a> Arguments<'a> {
         Ok(start..start + fits)
     }
 
-    /// Upper bound of what [`Arguments::pack`] writes.
+    /// Bytes of [`Arguments::buffers`].
     fn packed_bytes(&self, start: usize, rows: usize) -> usize {
-        const ALIGNMENT: usize = 8;
-        let header = 4 + 8 * self.columns.len() + 2 * ALIGNMENT + rows;
         let columns = self.columns.iter().zip(&self.function.parameters).map(|(column, (_, shape))| {
-            let valid = if shape.optional { rows + ALIGNMENT } else { 0 };
+            let valid = if shape.optional { rows } else { 0 };
             let values = match offsets(column) {
                 Some(offsets) => 4 * (rows + 1) + (offsets[start + rows] - offsets[start]) as usize,
                 None => rows * width(shape.scalar),
             };
-            valid + values + ALIGNMENT
+            valid + values
         });
-        header + columns.sum::<usize>()
+        rows + columns.sum::<usize>()
     }
 
-    /// Writes rows `batch` into `out`.
-    pub(crate) fn pack(&self, batch: &Range<usize>, out: &mut Vec<u8>) {
-        out.clear();
-        out.resize(4 + 8 * self.columns.len(), 0);
-        if let Some(callable) = &self.callable {
-            let at = aligned_end(out);
-            put_u32(out, 0, at);
-            out.extend(batch.clone().map(|row| u8::from(callable.is_null(row))));
-        }
-        for (index, (column, (_, shape))) in self.columns.iter().zip(&self.function.parameters).enumerate() {
-            let at = aligned_end(out);
-            put_u32(out, 4 + 8 * index, at);
-            pack_values(column, shape.scalar, batch, out);
+    /// The adapter's arguments for rows `batch`: the columns' own bytes where they are what the adapter reads, else what is
+    /// put into `made`.
+    pub(crate) fn buffers<'b>(&'b self, batch: &Range<usize>, made: &'b mut Vec<u8>) -> Vec<&'b [u8]> {
+        made.clear();
+        let mut parts = Vec::with_capacity(1 + 3 * self.columns.len());
+        parts.push(match &self.callable {
+            Some(callable) => make(made, batch.clone().map(|row| u8::from(callable.is_null(row)))),
+            None => Part::Whole(&[]),
+        });
+        for (column, (_, shape)) in self.columns.iter().zip(&self.function.parameters) {
+            push_values(column, shape.scalar, batch, made, &mut parts);
             if shape.optional {
-                let at = aligned_end(out);
-                put_u32(out, 8 + 8 * index, at);
-                match column.nulls() {
-                    Some(nulls) => out.extend(batch.clone().map(|row| u8::from(nulls.is_valid(row)))),
-                    None => out.resize(at + batch.len(), 1),
-                }
+                parts.push(make(made, batch.clone().map(|row| u8::from(column.is_valid(row)))));
             }
+        }
+        let made: &'b [u8] = made;
+        parts.into_iter().map(|part| part.bytes(made)).collect()
+    }
+}
+
+/// A buffer of the arguments: a column's own bytes, or a range of those made.
+enum Part<'a> {
+    Whole(&'a [u8]),
+    Made(Range<usize>),
+}
+
+impl<'a> Part<'a> {
+    fn bytes(self, made: &'a [u8]) -> &'a [u8] {
+        match self {
+            Part::Whole(bytes) => bytes,
+            Part::Made(range) => &made[range],
         }
     }
 }
 
-fn pack_values(column: &ArrayRef, scalar: Scalar, batch: &Range<usize>, out: &mut Vec<u8>) {
+fn make<'a>(made: &mut Vec<u8>, bytes: impl Iterator<Item = u8>) -> Part<'a> {
+    let start = made.len();
+    made.extend(bytes);
+    Part::Made(start..made.len())
+}
+
+fn push_values<'a>(
+    column: &'a ArrayRef,
+    scalar: Scalar,
+    batch: &Range<usize>,
+    made: &mut Vec<u8>,
+    parts: &mut Vec<Part<'a>>,
+) {
     match scalar {
         Scalar::Bool => {
             let values = column.as_boolean().values();
-            out.extend(batch.clone().map(|row| u8::from(values.value(row))));
+            parts.push(make(made, batch.clone().map(|row| u8::from(values.value(row)))));
         }
         Scalar::U64 => {
             let values = &column.as_primitive::<Decimal128Type>().values()[batch.clone()];
             // Checked values; those of NULL rows are never read.
-            values.iter().for_each(|v| out.extend_from_slice(&(*v as u64).to_le_bytes()));
+            parts.push(make(made, values.iter().flat_map(|value| (*value as u64).to_le_bytes())));
         }
         Scalar::String => {
-            pack_variable(column.as_string::<i32>().offsets(), column.as_string::<i32>().value_data(), batch, out)
+            let column = column.as_string::<i32>();
+            push_variable(column.offsets(), column.value_data(), batch, parts);
         }
         Scalar::Bytes => {
-            pack_variable(column.as_binary::<i32>().offsets(), column.as_binary::<i32>().value_data(), batch, out)
+            let column = column.as_binary::<i32>();
+            push_variable(column.offsets(), column.value_data(), batch, parts);
         }
         fixed => {
             let width = width(fixed);
-            out.extend_from_slice(&raw_values(column)[batch.start * width..batch.end * width]);
+            parts.push(Part::Whole(&raw_values(column)[batch.start * width..batch.end * width]));
         }
     }
 }
 
-fn pack_variable(offsets: &[i32], data: &[u8], batch: &Range<usize>, out: &mut Vec<u8>) {
-    let offsets = &offsets[batch.start..=batch.end];
-    let starts = out.len();
-    let first_byte = (starts + 4 * offsets.len()) as u32;
-    let (from, to) = (offsets[0], offsets[offsets.len() - 1]);
-    out.resize(first_byte as usize, 0);
-    for (slot, offset) in out[starts..].chunks_exact_mut(4).zip(offsets) {
-        slot.copy_from_slice(&(first_byte + (offset - from) as u32).to_le_bytes());
-    }
-    out.extend_from_slice(&data[from as usize..to as usize]);
+fn push_variable<'a>(offsets: &'a OffsetBuffer<i32>, data: &'a [u8], batch: &Range<usize>, parts: &mut Vec<Part<'a>>) {
+    let starts = &offsets.inner().inner().as_slice()[4 * batch.start..4 * (batch.end + 1)];
+    let (from, to) = (offsets[batch.start], offsets[batch.end]);
+    parts.extend([Part::Whole(starts), Part::Whole(&data[from as usize..to as usize])]);
 }
 
 fn offsets(column: &ArrayRef) -> Option<&[i32]> {
@@ -225,15 +241,6 @@ fn raw_values(column: &ArrayRef) -> &[u8] {
         DataType::Float32 => of::<Float32Type>(column),
         _ => of::<Float64Type>(column),
     }
-}
-
-fn aligned_end(out: &mut Vec<u8>) -> usize {
-    out.resize(out.len().next_multiple_of(8), 0);
-    out.len()
-}
-
-fn put_u32(out: &mut [u8], at: usize, value: usize) {
-    out[at..at + 4].copy_from_slice(&(value as u32).to_le_bytes());
 }
 
 /// What one answer said.
@@ -321,7 +328,12 @@ impl Results {
     }
 
     /// The column. `None` when strings are not UTF-8.
-    pub(crate) fn finish(self) -> Option<ArrayRef> {
+    pub(crate) fn finish(mut self) -> Option<ArrayRef> {
+        match self.scalar {
+            Scalar::F32 => canonical(self.bytes.typed_data_mut::<f32>(), |v| v.is_nan(), f32::NAN),
+            Scalar::F64 => canonical(self.bytes.typed_data_mut::<f64>(), |v| v.is_nan(), f64::NAN),
+            _ => {}
+        }
         let nulls = (!self.valid.is_empty()).then(|| NullBuffer::from(self.valid)).filter(|n| n.null_count() > 0);
         let bytes = Buffer::from(self.bytes);
         Some(match self.scalar {
@@ -343,6 +355,11 @@ impl Results {
             Scalar::Bytes => Arc::new(BinaryArray::try_new(OffsetBuffer::new(self.ends.into()), bytes, nulls).ok()?),
         })
     }
+}
+
+/// Makes all NaNs one. WebAssembly leaves their bits to the processor, and rows that differ in them are different rows.
+fn canonical<T: Copy>(values: &mut [T], is_nan: impl Fn(T) -> bool, nan: T) {
+    values.iter_mut().for_each(|value| *value = if is_nan(*value) { nan } else { *value });
 }
 
 fn fixed<T: ArrowPrimitiveType>(bytes: Buffer, nulls: Option<NullBuffer>) -> ArrayRef {

@@ -1,15 +1,16 @@
-//! How long a call may run: one thread advances wasmtime's epoch every [`TICK`]; guests trap when theirs has passed.
+//! How long a call may run: one thread advances wasmtime's epoch every [`TICK`], and at each a running guest stops for a
+//! look at its [`Budget`]: past its deadline, or when its statement is cancelled, it traps.
 //!
 //! Invariant: the thread runs as long as any host, module or instance that needs it, and ends with the last of them.
 
+use crate::instance::Failure;
+use millpond_engine::function::CallLimits;
 use millpond_engine::{Error, Result};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// Time between two epochs: the resolution of deadlines.
+/// Time between two epochs: the resolution of deadlines, and how long a cancelled guest may run on.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
-/// Longest deadline, so that epochs never overflow.
-const DEADLINE_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 /// Advances the epoch of a `wasmtime::Engine` until dropped.
 #[derive(Debug)]
@@ -37,16 +38,17 @@ impl Ticker {
     }
 }
 
-/// The time left for one `call`.
-#[derive(Clone, Copy, Debug)]
+/// What one `call` has left.
+#[derive(Clone, Debug)]
 pub(crate) struct Budget {
     started: Instant,
     whole: Duration,
+    limits: CallLimits,
 }
 
 impl Budget {
-    pub(crate) fn start(whole: Duration) -> Budget {
-        Budget { started: Instant::now(), whole: whole.min(DEADLINE_MAX) }
+    pub(crate) fn start(limits: &CallLimits) -> Budget {
+        Budget { started: Instant::now(), whole: limits.left(), limits: limits.clone() }
     }
 
     /// What the call was given, in milliseconds.
@@ -54,9 +56,14 @@ impl Budget {
         self.whole.as_millis()
     }
 
-    /// Epochs until the deadline, rounded up and one more, as the current one has partly passed; `None` when it is over.
-    pub(crate) fn ticks_left(&self) -> Option<u64> {
-        let left = self.whole.checked_sub(self.started.elapsed()).filter(|left| !left.is_zero())?;
-        Some(u64::try_from(left.as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX / 2) + 2)
+    /// Whether the call may go on.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.limits.is_cancelled() {
+            return Err(Failure::Cancelled);
+        }
+        if self.started.elapsed() >= self.whole {
+            return Err(Failure::Deadline);
+        }
+        Ok(())
     }
 }

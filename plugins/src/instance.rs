@@ -10,7 +10,7 @@ use crate::deadline::Budget;
 use millpond_engine::Error;
 use std::ops::Range;
 use wasmtime::component::{ComponentExportIndex, Func, InstancePre, WasmList};
-use wasmtime::{ResourceLimiter, Store, Trap, WasmBacktrace};
+use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace};
 
 /// Most core instances, memories and tables of one module, the adapter's included.
 const CORE_INSTANCES_MAX: usize = 128;
@@ -21,10 +21,19 @@ const DETAIL_BYTES_MAX: usize = 4 << 10;
 #[derive(Debug)]
 pub(crate) enum Failure {
     Deadline,
-    Memory { asked_bytes: usize },
-    Table { asked_elements: usize },
+    /// The statement gave up.
+    Cancelled,
+    Memory {
+        asked_bytes: usize,
+    },
+    Table {
+        asked_elements: usize,
+    },
     ValueTooLarge,
-    Trap { reason: String, backtrace: String },
+    Trap {
+        reason: String,
+        backtrace: String,
+    },
 }
 
 impl Failure {
@@ -36,6 +45,7 @@ impl Failure {
     /// The SQL error; `place` says which row, when known.
     pub(crate) fn error(self, function: &str, limits: &Limits, budget: &Budget, place: &str) -> Error {
         let (sqlstate, what, detail) = match self {
+            Failure::Cancelled => return Error::Stopped("canceling statement due to user request".into()),
             Failure::Deadline => ("57014", format!("ran longer than {} ms", budget.whole_ms()), String::new()),
             Failure::Memory { asked_bytes } => (
                 "53200",
@@ -66,8 +76,8 @@ impl Failure {
 pub(crate) struct Instance {
     store: Store<Meter>,
     function: Func,
-    /// Packed arguments; kept for its allocation.
-    packed: Vec<u8>,
+    /// Buffers that are not a column's own bytes; kept for its allocation.
+    made: Vec<u8>,
 }
 
 impl Instance {
@@ -77,10 +87,11 @@ impl Instance {
         limits: &Limits,
         budget: &Budget,
     ) -> Result<Instance, Failure> {
-        let ticks = budget.ticks_left().ok_or(Failure::Deadline)?;
-        let mut store = Store::new(module.engine(), Meter::new(limits));
+        budget.check()?;
+        let mut store = Store::new(module.engine(), Meter::new(limits, budget));
         store.limiter(|meter| meter);
-        store.set_epoch_deadline(ticks);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().look()));
+        store.set_epoch_deadline(1);
         let instance = match module.instantiate(&mut store) {
             Ok(instance) => instance,
             Err(e) => return Err(failure(&e, store.data_mut())),
@@ -89,7 +100,7 @@ impl Instance {
             reason: "the adapter has no such export".into(),
             backtrace: String::new(),
         })?;
-        Ok(Instance { store, function, packed: Vec::new() })
+        Ok(Instance { store, function, made: Vec::new() })
     }
 
     /// Computes rows `batch` (or the first of them: see [`Outcome::done`]) into `results`.
@@ -101,14 +112,15 @@ impl Instance {
         results: &mut Results,
         budget: &Budget,
     ) -> Result<Outcome, Failure> {
-        self.store.set_epoch_deadline(budget.ticks_left().ok_or(Failure::Deadline)?);
-        self.store.data_mut().refused = None;
-        arguments.pack(batch, &mut self.packed);
+        budget.check()?;
+        self.store.set_epoch_deadline(1);
+        self.store.data_mut().begin(budget);
+        let buffers = arguments.buffers(batch, &mut self.made);
         let rows = batch.len() as u32;
         let answer = self
             .function
-            .typed::<(u32, &[u8]), (WasmList<u8>,)>(&self.store)
-            .and_then(|typed| typed.call(&mut self.store, (rows, self.packed.as_slice())));
+            .typed::<(u32, &[&[u8]]), (WasmList<u8>,)>(&self.store)
+            .and_then(|typed| typed.call(&mut self.store, (rows, buffers.as_slice())));
         match answer {
             Ok((answer,)) => results
                 .append(answer.as_le_slice(&self.store), arguments, batch)
@@ -129,9 +141,6 @@ fn failure(error: &wasmtime::Error, meter: &mut Meter) -> Failure {
         return refused;
     }
     let trap = error.downcast_ref::<Trap>();
-    if trap == Some(&Trap::Interrupt) {
-        return Failure::Deadline;
-    }
     let frames = error.downcast_ref::<WasmBacktrace>();
     if frames.and_then(|b| b.frames().first()).and_then(|f| f.func_name()) == Some(adapter::VALUE_TOO_LARGE) {
         return Failure::ValueTooLarge;
@@ -145,24 +154,42 @@ fn failure(error: &wasmtime::Error, meter: &mut Meter) -> Failure {
     Failure::Trap { reason: reason.trim_start_matches("wasm trap: ").to_string(), backtrace }
 }
 
-/// Counts what an instance allocates.
+/// Counts what an instance allocates and how long it runs.
 #[derive(Debug)]
 pub(crate) struct Meter {
     memory_bytes: usize,
     memory_bytes_max: usize,
     table_elements_max: usize,
-    /// The request that was refused during this call.
+    budget: Budget,
+    /// Why the running call was stopped or refused something.
     refused: Option<Failure>,
 }
 
 impl Meter {
-    fn new(limits: &Limits) -> Meter {
+    fn new(limits: &Limits, budget: &Budget) -> Meter {
         Meter {
             memory_bytes: 0,
             // The adapter's own memory comes on top: it holds the batch, not the guest's data, and never grows.
             memory_bytes_max: limits.memory_bytes_max.saturating_add(adapter::MEMORY_BYTES),
             table_elements_max: limits.table_elements_max,
+            budget: budget.clone(),
             refused: None,
+        }
+    }
+
+    fn begin(&mut self, budget: &Budget) {
+        self.budget = budget.clone();
+        self.refused = None;
+    }
+
+    /// At every epoch of a running call: whether it goes on.
+    fn look(&mut self) -> UpdateDeadline {
+        match self.budget.check() {
+            Ok(()) => UpdateDeadline::Continue(1),
+            Err(failure) => {
+                self.refused = Some(failure);
+                UpdateDeadline::Interrupt
+            }
         }
     }
 }

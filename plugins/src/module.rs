@@ -8,15 +8,14 @@ use crate::column::{Arguments, Results};
 use crate::deadline::{Budget, Ticker};
 use crate::instance::{Failure, Instance, Meter};
 use crate::signature::{GuestFunction, exports};
-use crate::{Limits, upload};
+use crate::{Limits, WasmHost, upload};
 use arrow::array::{ArrayRef, new_empty_array};
-use millpond_engine::function::{FunctionInstance, FunctionSignature, Module};
+use millpond_engine::function::{CallLimits, FunctionInstance, FunctionSignature, Module, SkippedExport};
 use millpond_engine::{Error, Result};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 /// An uploaded artefact, compiled.
@@ -24,26 +23,24 @@ pub(crate) struct WasmModule {
     hash: [u8; 32],
     code: InstancePre<Meter>,
     functions: Vec<(Arc<GuestFunction>, ComponentExportIndex)>,
+    skipped: Vec<SkippedExport>,
     limits: Limits,
     ticker: Arc<Ticker>,
 }
 
 impl WasmModule {
     /// Checks and compiles `bytes`.
-    pub(crate) fn load(
-        bytes: &[u8],
-        engine: &wasmtime::Engine,
-        ticker: &Arc<Ticker>,
-        limits: Limits,
-    ) -> Result<WasmModule> {
+    pub(crate) fn load(bytes: &[u8], host: &WasmHost) -> Result<WasmModule> {
         let guest = upload::component(bytes)?;
         let found = exports(&guest)?;
-        for (export, reason) in &found.skipped {
-            tracing::info!(export, reason, "module export is not callable from SQL");
-        }
         let invalid = |e: wasmtime::Error| Error::Invalid(format!("module cannot be compiled: {e:#}"));
-        let component = Component::new(engine, wrap(&guest, &found.functions)).map_err(invalid)?;
-        let code = Linker::new(engine).instantiate_pre(&component).map_err(invalid)?;
+        let wrapped = wrap(&guest, &found.functions);
+        let component = match &host.cache {
+            Some(cache) => cache.component(&host.engine, &wrapped),
+            None => Component::new(&host.engine, &wrapped),
+        };
+        let component = component.map_err(invalid)?;
+        let code = Linker::new(&host.engine).instantiate_pre(&component).map_err(invalid)?;
         let mut functions = Vec::with_capacity(found.functions.len());
         for (index, function) in found.functions.into_iter().enumerate() {
             let export = component
@@ -51,7 +48,14 @@ impl WasmModule {
                 .ok_or_else(|| Error::Internal(format!("adapter lacks {}", function.export)))?;
             functions.push((Arc::new(function), export));
         }
-        Ok(WasmModule { hash: Sha256::digest(bytes).into(), code, functions, limits, ticker: ticker.clone() })
+        Ok(WasmModule {
+            hash: Sha256::digest(bytes).into(),
+            code,
+            functions,
+            skipped: found.skipped,
+            limits: host.limits,
+            ticker: host.ticker.clone(),
+        })
     }
 }
 
@@ -64,7 +68,11 @@ impl Module for WasmModule {
         self.functions.iter().map(|(function, _)| function.signature()).collect()
     }
 
-    fn instantiate(&self, function: &str, deadline: Duration) -> Result<Arc<dyn FunctionInstance>> {
+    fn skipped(&self) -> Vec<SkippedExport> {
+        self.skipped.clone()
+    }
+
+    fn instantiate(&self, function: &str, calls: CallLimits) -> Result<Arc<dyn FunctionInstance>> {
         let (found, export) = self
             .functions
             .iter()
@@ -76,7 +84,7 @@ impl Module for WasmModule {
             export: *export,
             code: self.code.clone(),
             limits: self.limits,
-            deadline,
+            calls,
             idle: Mutex::new(Vec::new()),
             _ticker: self.ticker.clone(),
         }))
@@ -97,7 +105,7 @@ struct Caller {
     export: ComponentExportIndex,
     code: InstancePre<Meter>,
     limits: Limits,
-    deadline: Duration,
+    calls: CallLimits,
     /// Instances nobody is using, at most `Limits::idle_instances_max`.
     idle: Mutex<Vec<Instance>>,
     _ticker: Arc<Ticker>,
@@ -109,7 +117,7 @@ impl FunctionInstance for Caller {
         if rows == 0 {
             return Ok(new_empty_array(&self.function.result.scalar.sql()));
         }
-        let budget = Budget::start(self.deadline);
+        let budget = Budget::start(&self.calls);
         let mut results = Results::new(&self.function, rows);
         let idle = self.idle.lock().pop();
         let mut instance = match idle {

@@ -5,7 +5,7 @@
 //! function can say why. Imports are refused: nothing is granted to a function, so its answer depends on its arguments only.
 
 use arrow::datatypes::DataType;
-use millpond_engine::function::FunctionSignature;
+use millpond_engine::function::{FunctionSignature, SkippedExport};
 use millpond_engine::{Error, Result};
 use std::collections::HashSet;
 use wasmparser::component_types::{ComponentDefinedType, ComponentEntityType, ComponentFuncType, ComponentValType};
@@ -123,11 +123,11 @@ impl GuestFunction {
     }
 }
 
-/// The exported functions of a component: usable ones, and (name, reason) of the others.
+/// The exported functions of a component: usable ones and the others.
 #[derive(Debug, Default)]
 pub(crate) struct Exports {
     pub(crate) functions: Vec<GuestFunction>,
-    pub(crate) skipped: Vec<(String, String)>,
+    pub(crate) skipped: Vec<SkippedExport>,
 }
 
 /// What modules may contain. Threads, relaxed SIMD, garbage collection and async are left out.
@@ -230,7 +230,10 @@ fn add(
     });
     match made {
         Ok(function) => found.functions.push(function),
-        Err(reason) => found.skipped.push((export.to_string(), reason)),
+        Err(reason) => {
+            let export = interface.map_or_else(|| export.to_string(), |interface| format!("{interface}/{export}"));
+            found.skipped.push(SkippedExport { export, reason });
+        }
     }
 }
 
@@ -328,11 +331,11 @@ fn describe(ty: &ComponentDefinedType) -> &'static str {
     }
 }
 
-fn nothing_usable(skipped: &[(String, String)]) -> String {
+fn nothing_usable(skipped: &[SkippedExport]) -> String {
     if skipped.is_empty() {
         return "module exports no function".into();
     }
-    let reasons: Vec<String> = skipped.iter().take(16).map(|(name, why)| format!("{name}: {why}")).collect();
+    let reasons: Vec<String> = skipped.iter().take(16).map(|s| format!("{}: {}", s.export, s.reason)).collect();
     format!("module exports no function that SQL can call ({})", reasons.join("; "))
 }
 

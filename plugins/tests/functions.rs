@@ -19,7 +19,7 @@ fn guest(name: &str) -> Arc<dyn Module> {
 
 fn call(module: &Arc<dyn Module>, function: &str, arguments: &[ArrayRef]) -> Result<ArrayRef, Error> {
     let rows = arguments.first().map_or(1, |a| a.len());
-    module.instantiate(function, DEADLINE)?.call(arguments, rows)
+    module.instantiate(function, DEADLINE.into())?.call(arguments, rows)
 }
 
 /// (sqlstate, message, detail) of a failed call.
@@ -113,7 +113,7 @@ fn nulls_reach_only_who_asks_for_them() {
 #[test]
 fn functions_without_parameters_and_empty_batches_work() {
     let module = guest("echo");
-    let nine = module.instantiate("nine", DEADLINE).expect("nine");
+    let nine = module.instantiate("nine", DEADLINE.into()).expect("nine");
     assert_eq!(&nine.call(&[], 3).expect("call"), &ints([9, 9, 9]));
     assert_eq!(nine.call(&[], 0).expect("call").len(), 0);
     let empty: ArrayRef = Arc::new(StringArray::from(Vec::<&str>::new()));
@@ -140,6 +140,27 @@ fn many_rows_equal_the_native_computation() {
         Arc::new(StringArray::from_iter((0..ROWS).map(|i| (i % 5 != 0).then(|| format!("žlutý kůň {i}")))));
     assert_eq!(&call(&module, "both_string", &[texts.clone()]).expect("call"), &texts);
     assert_eq!(&call(&module, "echo_string", &[texts.clone()]).expect("call"), &texts);
+}
+
+/// Whatever bits a guest gives its NaNs, a column has one NaN: else equal answers would be different rows of a view.
+#[test]
+fn nans_have_one_bit_pattern() {
+    let module = guest("echo");
+    let patterns = [f64::NAN.to_bits(), 0xfff8_0000_0000_0000, 0x7ff0_0000_0000_0001, 0xffff_ffff_ffff_ffff];
+    let column: ArrayRef = Arc::new(Float64Array::from_iter(
+        patterns.iter().map(|bits| Some(f64::from_bits(*bits))).chain([None, Some(-0.0)]),
+    ));
+    for function in ["echo_f64", "option_f64", "result_f64"] {
+        let answer = call(&module, function, &[column.clone()]).expect(function);
+        let answer = answer.as_primitive::<Float64Type>();
+        let bits: Vec<Option<u64>> = answer.iter().map(|value| value.map(f64::to_bits)).collect();
+        let nan = Some(f64::NAN.to_bits());
+        assert_eq!(bits, [nan, nan, nan, nan, None, Some((-0.0f64).to_bits())], "{function}");
+    }
+    let narrow: ArrayRef = Arc::new(Float32Array::from(vec![f32::from_bits(0xffc0_0001), 1.0]));
+    let answer = call(&module, "echo_f32", &[narrow]).expect("call");
+    let answer = answer.as_primitive::<Float32Type>();
+    assert_eq!((answer.value(0).to_bits(), answer.value(1)), (f32::NAN.to_bits(), 1.0));
 }
 
 #[test]
@@ -172,7 +193,7 @@ fn large_answers_are_split_and_a_larger_value_is_refused() {
 #[test]
 fn guest_errors_are_sql_errors_with_its_text() {
     let module = guest("echo");
-    let caller = module.instantiate("result_string", DEADLINE).expect("instance");
+    let caller = module.instantiate("result_string", DEADLINE.into()).expect("instance");
     let mut words = vec!["fine"; 10_000];
     words[9_000] = "!no such tail";
     let column: ArrayRef = Arc::new(StringArray::from(words));
@@ -186,7 +207,7 @@ fn guest_errors_are_sql_errors_with_its_text() {
 #[test]
 fn traps_name_their_row_and_the_next_call_works() {
     let module = guest("trap");
-    let caller = module.instantiate("divide", DEADLINE).expect("instance");
+    let caller = module.instantiate("divide", DEADLINE.into()).expect("instance");
     let divisors = ints((0..20_000).map(|i| 17_123 - i));
     let (sqlstate, message, detail) = failure(caller.call(&[ints(0..20_000), divisors], 20_000));
     assert_eq!(sqlstate, "38000");
@@ -204,25 +225,25 @@ fn traps_name_their_row_and_the_next_call_works() {
 #[test]
 fn deadlines_end_loops_and_the_next_call_works() {
     let module = guest("spin");
-    let caller = module.instantiate("spin", Duration::from_millis(60)).expect("instance");
+    let caller = module.instantiate("spin", Duration::from_millis(60).into()).expect("instance");
     let started = Instant::now();
     let (sqlstate, message, _) = failure(caller.call(&[ints([1, -1, 2])], 3));
     assert_eq!(sqlstate, "57014");
     assert!(message.contains("60 ms"), "{message}");
     assert!(started.elapsed() >= Duration::from_millis(50) && started.elapsed() < Duration::from_secs(10));
     assert_eq!(&caller.call(&[ints([1, 2])], 2).expect("call"), &ints([2, 3]));
-    let starting = guest("start").instantiate("f", Duration::from_millis(30)).expect("lazy");
+    let starting = guest("start").instantiate("f", Duration::from_millis(30).into()).expect("lazy");
     assert_eq!(failure(starting.call(&[ints([1])], 1)).0, "57014");
-    let unbounded = module.instantiate("spin", Duration::MAX).expect("instance");
+    let unbounded = module.instantiate("spin", Duration::MAX.into()).expect("instance");
     assert_eq!(&unbounded.call(&[ints([1])], 1).expect("call"), &ints([2]));
-    let none = module.instantiate("spin", Duration::ZERO).expect("instance");
+    let none = module.instantiate("spin", Duration::ZERO.into()).expect("instance");
     assert_eq!(failure(none.call(&[ints([1])], 1)).0, "57014");
 }
 
 #[test]
 fn memory_is_bounded_and_the_next_call_works() {
     let module = guest("hoard");
-    let caller = module.instantiate("hoard", DEADLINE).expect("instance");
+    let caller = module.instantiate("hoard", DEADLINE.into()).expect("instance");
     assert_eq!(&caller.call(&[small_ints(vec![1023])], 1).expect("64 MiB"), &small_ints(vec![1024]));
     let (sqlstate, message, _) = failure(caller.call(&[small_ints(vec![1])], 1));
     assert_eq!(sqlstate, "53200");
@@ -250,15 +271,15 @@ fn arguments_are_checked_before_the_guest_sees_them() {
     assert_eq!(failure(call(&module, "echo_u64", &[negative])).0, "22003");
     assert!(matches!(call(&module, "echo_s64", &[small_ints(vec![1])]), Err(Error::Invalid(_))));
     assert!(matches!(call(&module, "dot", &[ints([1])]), Err(Error::Invalid(_))));
-    let caller = module.instantiate("echo_s64", DEADLINE).expect("instance");
+    let caller = module.instantiate("echo_s64", DEADLINE.into()).expect("instance");
     assert!(matches!(caller.call(&[ints([1])], 2), Err(Error::Invalid(_))));
-    assert!(matches!(module.instantiate("none", DEADLINE), Err(Error::NotFound(_))));
+    assert!(matches!(module.instantiate("none", DEADLINE.into()), Err(Error::NotFound(_))));
 }
 
 #[test]
 fn threads_may_share_a_caller() {
     let module = guest("echo");
-    let caller: Arc<dyn FunctionInstance> = module.instantiate("echo_string", DEADLINE).expect("instance");
+    let caller: Arc<dyn FunctionInstance> = module.instantiate("echo_string", DEADLINE.into()).expect("instance");
     drop(module);
     std::thread::scope(|scope| {
         for thread in 0..6 {

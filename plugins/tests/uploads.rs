@@ -73,7 +73,7 @@ fn the_flights_module_loads_and_computes() {
     assert_eq!((distance.returns, distance.sees_null), (DataType::Float64, vec![false; 4]));
 
     let column = |v: Vec<f64>| -> ArrayRef { Arc::new(Float64Array::from(v)) };
-    let caller = module.instantiate("great_circle_km", DEADLINE).expect("instance");
+    let caller = module.instantiate("great_circle_km", DEADLINE.into()).expect("instance");
     // JFK to LAX; a place to itself; antipodes.
     let (lat1, lon1) = (column(vec![40.6398, 1.0, 0.0]), column(vec![-73.7789, 1.0, 0.0]));
     let (lat2, lon2) = (column(vec![33.9425, 1.0, 0.0]), column(vec![-118.408, 1.0, 180.0]));
@@ -82,10 +82,11 @@ fn the_flights_module_loads_and_computes() {
     assert!((km.value(0) - 3974.0).abs() < 5.0 && km.value(1) == 0.0 && (km.value(2) - 20015.0).abs() < 1.0, "{km:?}");
 
     let minutes: ArrayRef = Arc::new(Float64Array::from(vec![None, Some(-3.0), Some(15.0), Some(600.0)]));
-    let class = module.instantiate("delay_class", DEADLINE).expect("instance").call(&[minutes], 4).expect("call");
+    let class =
+        module.instantiate("delay_class", DEADLINE.into()).expect("instance").call(&[minutes], 4).expect("call");
     assert_eq!(class.as_string::<i32>(), &StringArray::from(vec!["cancelled", "on time", "late", "very late"]));
 
-    let parse = module.instantiate("parse_tail_number", DEADLINE).expect("instance");
+    let parse = module.instantiate("parse_tail_number", DEADLINE.into()).expect("instance");
     let texts: ArrayRef = Arc::new(StringArray::from(vec![Some(" n14228"), None, Some(" "), Some("N5Z")]));
     let tails = parse.call(&[texts], 4).expect("call");
     assert_eq!(tails.as_string::<i32>(), &StringArray::from(vec![Some("N14228"), None, None, Some("N5Z")]));
@@ -105,7 +106,7 @@ fn core_modules_with_their_type_are_accepted() {
     let wit = "package t:t; world w { export add-up: func(a: s64, b: s64) -> s64; }";
     let module = host().load(&core_module(text, wit)).expect("load");
     let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
-    let sum = module.instantiate("add_up", DEADLINE).expect("instance").call(&[column.clone(), column], 2);
+    let sum = module.instantiate("add_up", DEADLINE.into()).expect("instance").call(&[column.clone(), column], 2);
     assert_eq!(sum.expect("call").as_ref(), &Int64Array::from(vec![2, 4]) as &dyn Array);
     assert_eq!(module.hash(), host().load(&core_module(text, wit)).expect("load").hash());
 }
@@ -197,13 +198,13 @@ fn exercise(module: &Arc<dyn Module>) {
     for signature in module.functions() {
         let columns: Vec<ArrayRef> =
             signature.parameters.iter().map(|(_, ty)| arrow::array::new_null_array(ty, 3)).collect();
-        if let Ok(caller) = module.instantiate(&signature.name, Duration::from_millis(20)) {
+        if let Ok(caller) = module.instantiate(&signature.name, Duration::from_millis(20).into()) {
             let _ = caller.call(&columns, 3);
         }
         let texts: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
         if signature.parameters.iter().all(|(_, ty)| ty == &DataType::Utf8) {
             let columns = vec![texts; signature.parameters.len()];
-            if let Ok(caller) = module.instantiate(&signature.name, Duration::from_millis(20)) {
+            if let Ok(caller) = module.instantiate(&signature.name, Duration::from_millis(20).into()) {
                 let _ = caller.call(&columns, 2);
             }
         }

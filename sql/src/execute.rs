@@ -27,6 +27,7 @@ use datafusion::physical_plan::{collect, displayable};
 use millpond_engine::ObjectId;
 use millpond_engine::catalog::ObjectKind;
 use millpond_engine::database::ReadMode;
+use millpond_engine::function::CallLimits;
 use millpond_engine::snapshot::Snapshot;
 use millpond_engine::subscription::SubscribeOptions;
 use sqlparser::ast;
@@ -102,7 +103,7 @@ impl Session {
     async fn select(&mut self, query: &ast::Query, parameters: &[ScalarValue], limits: &Limits) -> Result<Rows> {
         let statement = ast::Statement::Query(Box::new(query.clone()));
         let source = self.source(&statement, limits).await?;
-        let mut planner = self.planner(source)?;
+        let mut planner = self.planner(source, limits)?;
         let (plan, _) = planner.plan_with(statement, parameters).await?;
         only_reads(&plan)?;
         self.refuse_pending(&plan)?;
@@ -123,7 +124,7 @@ impl Session {
     ) -> Result<Outcome> {
         let statement = ast::Statement::Query(Box::new(query.clone()));
         let source = self.source(&statement, limits).await?;
-        let mut planner = self.planner(source)?;
+        let mut planner = self.planner(source, limits)?;
         let (plan, _) = planner.plan_with(statement, parameters).await?;
         only_reads(&plan)?;
         self.refuse_pending(&plan)?;
@@ -180,9 +181,13 @@ impl Session {
         Ok(limits.bound(waiting).await???)
     }
 
-    pub(crate) fn planner(&self, source: Source) -> Result<Planner> {
-        let deadline = self.settings.statement_timeout().unwrap_or(CALL_DEADLINE_DEFAULT);
-        Planner::new(self.instance.base.state(), source, &self.info(), deadline, false)
+    pub(crate) fn planner(&self, source: Source, limits: &Limits) -> Result<Planner> {
+        let calls = CallLimits {
+            call: self.settings.statement_timeout().unwrap_or(CALL_DEADLINE_DEFAULT),
+            until: limits.deadline.map(|deadline| deadline.into_std()),
+            cancel: limits.cancel.clone(),
+        };
+        Planner::new(self.instance.base.state(), source, &self.info(), calls, false)
     }
 
     /// A snapshot does not show the transaction's own changes, so reading them would give a wrong answer.
@@ -230,6 +235,7 @@ impl Session {
 
     async fn types(&mut self, statement: &ast::Statement, hints: &[Option<DataType>]) -> Result<Prepared> {
         let source = Source::catalog(self.instance.database.catalog());
+        let limits = Limits::new(Arc::default(), self.settings.statement_timeout());
         let count = parameter_count(statement);
         if count > PARAMETERS_MAX {
             return Err(Error::new("54000", format!("a statement can have at most {PARAMETERS_MAX} parameters")));
@@ -238,7 +244,7 @@ impl Session {
         if count > 0 {
             let mut casts = cast_parameters(statement);
             // Planning without types tells those that the query determines; it may fail for want of the others.
-            let inferred = match self.planner(source.clone())?.plan(statement.clone(), &[]).await {
+            let inferred = match self.planner(source.clone(), &limits)?.plan(statement.clone(), &[]).await {
                 Ok((plan, _)) => plan.get_parameter_types()?,
                 Err(_) => Default::default(),
             };
@@ -250,7 +256,7 @@ impl Session {
                 parameters.push(found.unwrap_or(DataType::Utf8));
             }
         }
-        let (plan, _) = self.planner(source)?.plan(statement.clone(), &parameters).await?;
+        let (plan, _) = self.planner(source, &limits)?.plan(statement.clone(), &parameters).await?;
         let columns = match statement {
             ast::Statement::Query(query) => {
                 let names = names::of_query(query, plan.schema());

@@ -3,7 +3,7 @@
 //! Invariants: a [`ModuleFunction`] lives for one statement or one view, and makes its guest instance at the first
 //! call, so planning costs nothing; the guest never sees a NULL in a parameter that does not ask for NULLs, because
 //! those rows are cut out before the call and come back as NULL; what the guest returns is checked for length and
-//! type before anything else sees it.
+//! type before anything else sees it; a call ends with its statement: by deadline or when the client cancels.
 
 use crate::error::{Error, Result};
 use crate::types::name_of;
@@ -17,11 +17,13 @@ use datafusion::logical_expr::{
 };
 use millpond_engine::ObjectId;
 use millpond_engine::catalog::{Catalog, ObjectKind};
-use millpond_engine::function::{FunctionInstance, FunctionSignature, Module};
+use millpond_engine::function::{CallLimits, FunctionInstance, FunctionSignature, Module};
 use parking_lot::Mutex;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 
 /// Time a call of a guest may take when the session sets no `statement_timeout`.
 pub(crate) const CALL_DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
@@ -33,7 +35,7 @@ pub(crate) struct ModuleFunction {
     name: String,
     module: Arc<dyn Module>,
     function: FunctionSignature,
-    deadline: Duration,
+    limits: CallLimits,
     signature: Signature,
     instance: Mutex<Option<Arc<dyn FunctionInstance>>>,
 }
@@ -46,7 +48,7 @@ pub(crate) fn resolve(
     catalog: &Catalog,
     module_name: &str,
     function_name: &str,
-    deadline: Duration,
+    limits: CallLimits,
 ) -> Result<(ObjectId, ScalarUDF)> {
     let object = catalog.get(module_name).filter(|o| matches!(o.kind, ObjectKind::Module { .. }));
     let found = object.and_then(|object| Some((object.id, catalog.module(object.id)?)));
@@ -61,7 +63,7 @@ pub(crate) fn resolve(
             .with_hint(format!("Module \"{module_name}\" has: {}.", names.join(", "))));
     };
     let name = format!("{module_name}.{function_name}");
-    Ok((id, ScalarUDF::from(ModuleFunction::new(name, module.clone(), function.clone(), deadline))))
+    Ok((id, ScalarUDF::from(ModuleFunction::new(name, module.clone(), function.clone(), limits))))
 }
 
 impl ModuleFunction {
@@ -69,14 +71,14 @@ impl ModuleFunction {
         name: String,
         module: Arc<dyn Module>,
         function: FunctionSignature,
-        deadline: Duration,
+        limits: CallLimits,
     ) -> ModuleFunction {
         let arity = match function.parameters.len() {
             0 => TypeSignature::Nullary,
             _ => TypeSignature::UserDefined,
         };
         let signature = Signature::new(arity, Volatility::Immutable);
-        ModuleFunction { name, module, function, deadline, signature, instance: Mutex::new(None) }
+        ModuleFunction { name, module, function, limits, signature, instance: Mutex::new(None) }
     }
 
     fn instance(&self) -> Result<Arc<dyn FunctionInstance>, millpond_engine::Error> {
@@ -84,7 +86,7 @@ impl ModuleFunction {
         if let Some(instance) = instance.as_ref() {
             return Ok(instance.clone());
         }
-        let made = self.module.instantiate(&self.function.name, self.deadline)?;
+        let made = self.module.instantiate(&self.function.name, self.limits.clone())?;
         *instance = Some(made.clone());
         Ok(made)
     }
@@ -118,7 +120,8 @@ impl ModuleFunction {
     }
 
     fn call_guest(&self, arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef, millpond_engine::Error> {
-        let answers = self.instance()?.call(arguments, rows)?;
+        let instance = self.instance()?;
+        let answers = beside_the_executor(|| instance.call(arguments, rows))?;
         if answers.len() != rows || answers.data_type() != &self.function.returns {
             return Err(millpond_engine::Error::Function {
                 sqlstate: "38000",
@@ -173,6 +176,16 @@ impl ScalarUDFImpl for ModuleFunction {
     }
 }
 
+/// Runs a guest's call, which may take as long as the statement may, without keeping the tasks of this executor thread
+/// waiting: other sessions, and the request that cancels this one, are served meanwhile.
+fn beside_the_executor<T>(call: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => block_in_place(call),
+        // Views call from the engine's own threads.
+        _ => call(),
+    }
+}
+
 /// Whether an argument may be cast without the user's asking: Postgres' implicit casts, and integers of any width,
 /// because DataFusion's integer literals are all bigint.
 fn coerces(given: &DataType, wanted: &DataType) -> bool {
@@ -211,6 +224,7 @@ pub(crate) mod tests {
     use super::*;
     use arrow::array::{Int64Array, cast::AsArray};
     use arrow::datatypes::Int64Type;
+    use millpond_engine::function::SkippedExport;
 
     /// A module with one strict function `add(a bigint, b bigint)` that fails when it sees a NULL.
     #[derive(Debug)]
@@ -230,7 +244,11 @@ pub(crate) mod tests {
             }]
         }
 
-        fn instantiate(&self, _: &str, _: Duration) -> millpond_engine::Result<Arc<dyn FunctionInstance>> {
+        fn skipped(&self) -> Vec<SkippedExport> {
+            vec![]
+        }
+
+        fn instantiate(&self, _: &str, _: CallLimits) -> millpond_engine::Result<Arc<dyn FunctionInstance>> {
             Ok(Arc::new(Adder))
         }
     }
@@ -244,7 +262,7 @@ pub(crate) mod tests {
     }
 
     fn adder() -> ModuleFunction {
-        ModuleFunction::new("m.add".into(), Arc::new(Adder), Adder.functions().remove(0), CALL_DEADLINE_DEFAULT)
+        ModuleFunction::new("m.add".into(), Arc::new(Adder), Adder.functions().remove(0), CALL_DEADLINE_DEFAULT.into())
     }
 
     fn call(a: Vec<Option<i64>>, b: Vec<Option<i64>>) -> Vec<Option<i64>> {

@@ -23,10 +23,10 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
 use millpond_engine::catalog::{Catalog, ObjectKind};
+use millpond_engine::function::CallLimits;
 use millpond_engine::snapshot::Snapshot;
 use sqlparser::ast::{Ident, Statement};
 use std::sync::Arc;
-use std::time::Duration;
 
 pub(crate) const CATALOG: &str = "millpond";
 pub(crate) const SCHEMA: &str = "public";
@@ -96,16 +96,17 @@ impl Source {
 pub(crate) struct Planner {
     pub(crate) state: SessionState,
     pub(crate) source: Source,
-    deadline: Duration,
+    limits: CallLimits,
 }
 
 impl Planner {
-    /// `for_view`: scans keep no filters, so that a view can be lowered from the plan.
+    /// `limits` end the calls of modules' functions. `for_view`: scans keep no filters, so that a view can be lowered
+    /// from the plan.
     pub(crate) fn new(
         state: &SessionState,
         source: Source,
         info: &SessionInfo,
-        deadline: Duration,
+        limits: CallLimits,
         for_view: bool,
     ) -> Result<Planner> {
         let mut state = state.clone();
@@ -124,14 +125,14 @@ impl Planner {
                 state.register_udf(function)?;
             }
         }
-        Ok(Planner { state, source, deadline })
+        Ok(Planner { state, source, limits })
     }
 
     /// Rewrites and plans `statement`; `parameters[i]` is the type of `$i+1`.
     pub(crate) async fn plan(&mut self, statement: Statement, parameters: &[DataType]) -> Result<(LogicalPlan, Needs)> {
         let mut statement = statement;
         pg_catalog::rewrite(&mut statement);
-        let needs = rewrite::rewrite(&mut statement, &self.source.catalog, self.deadline)?;
+        let needs = rewrite::rewrite(&mut statement, &self.source.catalog, &self.limits)?;
         for function in needs.functions.values() {
             self.state.register_udf(Arc::new(function.clone()))?;
         }

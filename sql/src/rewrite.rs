@@ -15,6 +15,7 @@ use crate::types::bytea_literal;
 use datafusion::logical_expr::ScalarUDF;
 use millpond_engine::ObjectId;
 use millpond_engine::catalog::{Catalog, ObjectKind, SYSTEM_COLUMNS};
+use millpond_engine::function::CallLimits;
 use sqlparser::ast::{
     ExcludeSelectItem, Expr, FunctionArg, FunctionArgExpr, Ident, JoinConstraint, JoinOperator, ObjectName,
     ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableAlias,
@@ -24,7 +25,6 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 /// What the rewritten statement needs besides DataFusion's own.
 #[derive(Debug, Default)]
@@ -34,11 +34,11 @@ pub(crate) struct Needs {
     pub(crate) modules: BTreeSet<ObjectId>,
 }
 
-/// Rewrites `statement` in place. `deadline` bounds each call of a module's function.
-pub(crate) fn rewrite(statement: &mut Statement, catalog: &Catalog, deadline: Duration) -> Result<Needs> {
+/// Rewrites `statement` in place. `limits` bound the calls of modules' functions.
+pub(crate) fn rewrite(statement: &mut Statement, catalog: &Catalog, limits: &CallLimits) -> Result<Needs> {
     let inserts = matches!(statement, Statement::Insert(_));
     let mut rewriter =
-        Rewriter { catalog, deadline, needs: Needs::default(), local: HashSet::new(), ordered: vec![], inserts };
+        Rewriter { catalog, limits, needs: Needs::default(), local: HashSet::new(), ordered: vec![], inserts };
     match statement.visit(&mut rewriter) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(rewriter.needs),
@@ -47,7 +47,7 @@ pub(crate) fn rewrite(statement: &mut Statement, catalog: &Catalog, deadline: Du
 
 struct Rewriter<'a> {
     catalog: &'a Catalog,
-    deadline: Duration,
+    limits: &'a CallLimits,
     needs: Needs,
     /// Names of WITH queries: they hide catalog objects.
     local: HashSet<String>,
@@ -124,7 +124,7 @@ impl Rewriter<'_> {
             ["public", module, function] | [module, function] => {
                 let full = format!("{module}.{function}");
                 if !self.needs.functions.contains_key(&full) {
-                    let (id, udf) = function::resolve(self.catalog, module, function, self.deadline)?;
+                    let (id, udf) = function::resolve(self.catalog, module, function, self.limits.clone())?;
                     self.needs.modules.insert(id);
                     self.needs.functions.insert(full.clone(), udf);
                 }

@@ -53,7 +53,7 @@ pub(crate) async fn plan_view(
     refuse(query)?;
     let state = view_state(base);
     let info = SessionInfo::default();
-    let mut planner = Planner::new(&state, Source::catalog(catalog), &info, CALL_DEADLINE_DEFAULT, true)?;
+    let mut planner = Planner::new(&state, Source::catalog(catalog), &info, CALL_DEADLINE_DEFAULT.into(), true)?;
     let statement = Statement::Query(Box::new(query.clone()));
     let (plan, needs) = planner.plan(statement, &[]).await?;
     refuse_volatile(&plan)?;

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
 use millpond_engine::database::{Database, DatabaseOptions};
-use millpond_engine::function::{FunctionInstance, FunctionSignature, Module, ModuleHost};
+use millpond_engine::function::{CallLimits, FunctionInstance, FunctionSignature, Module, ModuleHost, SkippedExport};
 use millpond_sql::{Error, Instance, Outcome, Rows, Session};
 use std::fmt::Write;
 use std::path::Path;
@@ -48,7 +48,11 @@ impl Module for Adder {
         }]
     }
 
-    fn instantiate(&self, _: &str, _: Duration) -> millpond_engine::Result<Arc<dyn FunctionInstance>> {
+    fn skipped(&self) -> Vec<SkippedExport> {
+        vec![]
+    }
+
+    fn instantiate(&self, _: &str, _: CallLimits) -> millpond_engine::Result<Arc<dyn FunctionInstance>> {
         Ok(Arc::new(Adder(self.0)))
     }
 }

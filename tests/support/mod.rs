@@ -30,9 +30,15 @@ pub struct Server {
 impl Server {
     /// Starts the server on `dir` and waits until it says how to connect.
     pub fn start(dir: &Path) -> Server {
+        Server::start_from(Path::new("."), dir)
+    }
+
+    /// As `start`, with another working directory.
+    pub fn start_from(working_dir: &Path, dir: &Path) -> Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_millpond"))
             .args(["serve", "--pg-listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
+            .current_dir(working_dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -98,6 +104,11 @@ impl Server {
         command.args(["-X", "-A", "-t", "-h", "127.0.0.1", "-U", "millpond", "-d", "millpond", "-p"]);
         command.arg(self.port.to_string()).env("PGTZ", "UTC").env("PGCONNECT_TIMEOUT", "30");
         command
+    }
+
+    /// What the server logged so far.
+    pub fn log(&self) -> String {
+        self.stderr.lock().unwrap().clone()
     }
 
     /// Resident memory in KiB.

@@ -48,7 +48,7 @@ use state::{Shared, Stream};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -84,8 +84,8 @@ impl Piece {
     }
 }
 
-/// A sealed segment.
-#[derive(Clone, Debug)]
+/// A sealed segment. When its stream is dropped, the file is removed once nobody holds this any more.
+#[derive(Debug)]
 pub struct SegmentFile {
     pub path: PathBuf,
     pub offsets: Range<Offset>,
@@ -94,6 +94,18 @@ pub struct SegmentFile {
     pub append_ts: Range<i64>,
     /// Of the whole file.
     pub crc32c: u32,
+    /// Set when the stream was dropped: what removes the file.
+    removal: OnceLock<Arc<dyn Env>>,
+}
+
+impl Drop for SegmentFile {
+    fn drop(&mut self) {
+        let Some(env) = self.removal.get() else { return };
+        if let Err(error) = env.remove_file(&self.path) {
+            // The next start removes it.
+            tracing::warn!(file = %self.path.display(), %error, "a dropped stream's segment could not be removed");
+        }
+    }
 }
 
 /// Sizes and times; the defaults suit a server.
@@ -227,13 +239,22 @@ impl Log {
     }
 
     /// Removes a stream and its records. Call it after the catalog record that drops it is durable. Idempotent.
+    /// Segments somebody still holds go when they are let go; what else is in the directory then goes at the next start.
     pub fn drop_stream(&self, id: ObjectId) -> Result<()> {
         let _sealing = self.shared.sealing.lock();
-        if !self.shared.state.lock().remove(id) {
-            return Ok(());
-        }
+        let Some(stream) = self.shared.state.lock().remove(id) else { return Ok(()) };
         let dir = self.shared.stream_dir(id);
         manifest::mark_dropped(&*self.shared.env, &dir)?;
+        let mut files: Vec<Weak<SegmentFile>> = Vec::new();
+        for file in stream.partitions.iter().flat_map(|partition| partition.segments()) {
+            file.removal.get_or_init(|| self.shared.env.clone());
+            files.push(Arc::downgrade(file));
+        }
+        drop(stream);
+        if files.iter().any(|file| file.strong_count() > 0) {
+            tracing::info!(stream = %id, "dropped while it is being read: its files go when the readers end");
+            return Ok(());
+        }
         manifest::remove_dropped(&*self.shared.env, &dir)
     }
 

@@ -240,6 +240,7 @@ mod tests {
     use super::*;
     use arrow::array::{Int64Array, StringViewArray};
     use std::path::PathBuf;
+    use std::sync::OnceLock;
 
     fn numbers(range: Range<u64>) -> RecordBatch {
         let values: ArrayRef = Arc::new(Int64Array::from_iter_values(range.map(|v| v as i64)));
@@ -254,7 +255,14 @@ mod tests {
 
     fn segment(range: Range<u64>) -> Arc<SegmentFile> {
         let offsets = Offset(range.start)..Offset(range.end);
-        Arc::new(SegmentFile { path: PathBuf::new(), offsets, bytes: 0, append_ts: 0..1, crc32c: 0 })
+        Arc::new(SegmentFile {
+            path: PathBuf::new(),
+            offsets,
+            bytes: 0,
+            append_ts: 0..1,
+            crc32c: 0,
+            removal: OnceLock::new(),
+        })
     }
 
     /// (offset, append time) of every row of tail pieces; the value is the offset.

@@ -16,7 +16,7 @@ use arrow::datatypes::SchemaRef;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Shared by the callers, the commit thread and the sealer.
 #[derive(Debug)]
@@ -120,6 +120,7 @@ pub fn segment_file(dir: &Path, partition: PartitionId, entry: &SegmentEntry) ->
         bytes: entry.bytes,
         append_ts: entry.append_ts_min..entry.append_ts_max + 1,
         crc32c: entry.crc32c,
+        removal: OnceLock::new(),
     }
 }
 
@@ -190,12 +191,12 @@ impl State {
     }
 
     /// Forgets a stream; whether there was one.
-    pub fn remove(&mut self, id: ObjectId) -> bool {
-        let Some(stream) = self.streams.remove(&id) else { return false };
+    pub fn remove(&mut self, id: ObjectId) -> Option<Stream> {
+        let stream = self.streams.remove(&id)?;
         Arc::make_mut(&mut self.uppers).remove(&id);
         self.dirty.retain(|(stream, _)| *stream != id);
         self.tail_bytes -= stream.partitions.iter().map(Partition::tail_bytes).sum::<usize>();
-        true
+        Some(stream)
     }
 
     pub fn stream(&self, id: ObjectId) -> Result<&Stream> {

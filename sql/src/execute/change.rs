@@ -30,7 +30,7 @@ impl Session {
         let source = self.source(&ast::Statement::Query(rows.clone()), limits).await?;
         let object = dml::insert_target(&source.catalog, &name)?;
         let insert = dml::with_columns(insert, &object)?;
-        let mut planner = self.planner(source)?;
+        let mut planner = self.planner(source, limits)?;
         let (plan, _) = planner.plan_with(ast::Statement::Insert(insert.clone()), parameters).await?;
         let LogicalPlan::Dml(statement) = plan else {
             return Err(Error::internal("INSERT did not plan as one"));
@@ -66,7 +66,7 @@ impl Session {
         }
         writer.run(move |t| t.lock_table(id)).await?;
         let snapshot = self.snapshot(ReadMode::Strict, limits).await?;
-        let mut planner = self.planner(Source::snapshot(snapshot))?;
+        let mut planner = self.planner(Source::snapshot(snapshot), limits)?;
         let (plan, _) = planner.plan_with(change.query.clone(), parameters).await?;
         refuse_pending(&plan, &writer)?;
         let stream = limits.bound(planner.execute(&plan)).await??;

@@ -17,6 +17,8 @@ use tokio::task::spawn_blocking;
 
 /// How often a backfill says in the log how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// Most exports that CREATE MODULE names because they cannot be called.
+const SKIPPED_NOTICES_MAX: usize = 16;
 
 impl Session {
     pub(super) async fn create(&mut self, kind: &Kind, limits: &Limits) -> Result<Outcome> {
@@ -40,11 +42,17 @@ impl Session {
             return Ok(complete(tag));
         }
         match kind {
-            Kind::CreateStream(create) => self.create_object(ddl::stream(create)?).await?,
-            Kind::CreateTable(create) => self.create_object(ddl::table(create)?).await?,
+            Kind::CreateStream(create) => {
+                self.create_object(ddl::stream(create)?).await?;
+            }
+            Kind::CreateTable(create) => {
+                self.create_object(ddl::table(create)?).await?;
+            }
             Kind::CreateModule { name, bytes, .. } => {
                 let definition = format!("CREATE MODULE {name}");
-                self.create_object(Create::Module { name: name.clone(), bytes: bytes.clone(), definition }).await?;
+                let create = Create::Module { name: name.clone(), bytes: bytes.clone(), definition };
+                let id = self.create_object(create).await?;
+                self.tell_skipped(name, id);
             }
             Kind::CreateView(create) => self.create_view(create, limits).await?,
             _ => {}
@@ -52,10 +60,21 @@ impl Session {
         Ok(complete(tag))
     }
 
-    async fn create_object(&self, what: Create) -> Result<()> {
+    async fn create_object(&self, what: Create) -> Result<ObjectId> {
         let database = self.instance.database.clone();
-        spawn_blocking(move || database.create(what)).await??;
-        Ok(())
+        Ok(spawn_blocking(move || database.create(what)).await??)
+    }
+
+    /// Says which exports of a new module SQL cannot call.
+    fn tell_skipped(&mut self, name: &str, id: ObjectId) {
+        let skipped = self.instance.database.module(id).map(|module| module.skipped()).unwrap_or_default();
+        for export in skipped.iter().take(SKIPPED_NOTICES_MAX) {
+            let what = format!("export \"{}\" of module \"{name}\" cannot be called", export.export);
+            self.notice("NOTICE", "00000", format!("{what}: {}", export.reason));
+        }
+        if let Some(more @ 1..) = skipped.len().checked_sub(SKIPPED_NOTICES_MAX) {
+            self.notice("NOTICE", "00000", format!("and {more} other exports of module \"{name}\""));
+        }
     }
 
     async fn create_view(&self, create: &CreateView, limits: &Limits) -> Result<()> {

@@ -18,10 +18,9 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use millpond_engine::ObjectId;
 use millpond_engine::catalog::{Catalog, Column, Object, ObjectKind};
-use millpond_engine::function::{FunctionInstance, FunctionSignature, Module};
+use millpond_engine::function::{CallLimits, FunctionInstance, FunctionSignature, Module, SkippedExport};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 const COMMANDS: &str = include_str!("psql_queries/commands.sql");
 const COMPLETION: &str = include_str!("psql_queries/completion.sql");
@@ -44,7 +43,11 @@ impl Module for SampleModule {
         }]
     }
 
-    fn instantiate(&self, _: &str, _: Duration) -> millpond_engine::Result<Arc<dyn FunctionInstance>> {
+    fn skipped(&self) -> Vec<SkippedExport> {
+        vec![]
+    }
+
+    fn instantiate(&self, _: &str, _: CallLimits) -> millpond_engine::Result<Arc<dyn FunctionInstance>> {
         Err(millpond_engine::Error::Unsupported("the sample is never called".into()))
     }
 }
