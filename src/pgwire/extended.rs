@@ -12,7 +12,7 @@ use super::types::{Formats, describe, oid, oid_of_type, type_of_oid};
 use super::wire::Stop;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
-use millpond_sql::{Outcome, Prepared, Statement, TransactionStatus};
+use millpond_sql::{Outcome, Prepared, Statement};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -254,6 +254,7 @@ impl Connection {
             return Ok(PortalState::Done);
         }
         let parameters = std::mem::take(&mut portal.parameters);
+        self.session.open_implicit();
         let outcome = self.session.execute(statement, parameters, flag.clone());
         match self.wire.to_its_end(flag, outcome).await?? {
             Outcome::Rows(rows) => {
@@ -266,13 +267,6 @@ impl Connection {
                 self.finish_outcome(other, flag).await?;
                 Ok(PortalState::Done)
             }
-        }
-    }
-
-    /// Sync: an implicit transaction ends here.
-    pub fn sync(&mut self) {
-        if self.session.status() == TransactionStatus::Idle {
-            self.named.end_transaction();
         }
     }
 }
