@@ -15,12 +15,16 @@ use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
+use futures::stream::Fuse;
 use millpond_engine::catalog::Object;
 use millpond_engine::database::ReadMode;
 use millpond_engine::snapshot::Snapshot;
 use millpond_engine::transaction::{KeyState, LOCK_WAIT, Savepoint};
 use sqlparser::ast;
 use std::sync::Arc;
+
+/// Rows of ON CONFLICT DO UPDATE that look for their keys together, because each look reads the whole table.
+const UPSERT_BYTES: usize = 64 << 20;
 
 /// What all batches of one INSERT have in common.
 struct Insertion<'a> {
@@ -44,7 +48,7 @@ impl Session {
         let object = dml::insert_target(&self.instance.database.catalog(), &dml::insert_name(insert)?)?;
         let conflict = conflict::of_insert(insert, &object)?;
         let returning = dml::returning(insert.returning.as_deref(), &object, dml::insert_alias(insert))?;
-        let mut stream = self.inserted_rows(insert, &object, parameters, limits).await?;
+        let mut stream = self.inserted_rows(insert, &object, parameters, limits).await?.fuse();
         let mut writer = Writer::new(&self.instance.database, &self.block);
         let mut snapshot = None;
         if let Some(Conflict::Update(_)) = conflict {
@@ -55,8 +59,9 @@ impl Session {
         let since = writer.savepoint();
         let insertion = Insertion { object: &object, conflict, snapshot, since, parameters, limits };
         let (mut count, mut written) = (0, Vec::new());
-        while let Some(batch) = limits.bound(stream.next()).await? {
-            let batch = dml::checked(&object, &batch?)?;
+        let bytes_at_once = if insertion.snapshot.is_some() { UPSERT_BYTES } else { 0 };
+        while let Some(batch) = next_rows(&mut stream, bytes_at_once, limits).await? {
+            let batch = dml::checked(&object, &batch)?;
             if batch.num_rows() > 0 {
                 let batch = self.insert_batch(&insertion, &mut writer, batch).await?;
                 count += batch.num_rows();
@@ -167,6 +172,27 @@ impl Session {
         let source = returning.source(self.instance.database.catalog(), written)?;
         let rows = self.rows_of_returning(returning, source, parameters, limits).await?;
         Ok(Outcome::Rows(rows.tagged(tag)))
+    }
+}
+
+/// The next batch, or as many batches as it takes to have `bytes`.
+async fn next_rows(
+    stream: &mut Fuse<SendableRecordBatchStream>,
+    bytes: usize,
+    limits: &Limits,
+) -> Result<Option<RecordBatch>> {
+    let (mut batches, mut held) = (Vec::new(), 0);
+    while let Some(batch) = limits.bound(stream.next()).await?.transpose()? {
+        held += batch.get_array_memory_size();
+        batches.push(batch);
+        if held >= bytes {
+            break;
+        }
+    }
+    match batches.as_slice() {
+        [] => Ok(None),
+        [only] => Ok(Some(only.clone())),
+        [first, ..] => Ok(Some(concat_batches(&first.schema(), &batches)?)),
     }
 }
 
