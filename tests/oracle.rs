@@ -1,9 +1,10 @@
 //! The correctness law: after any transaction a view equals its own query run from scratch.
 //!
-//! Each seed makes a stream and two tables, changes them at random (duplicates, NULLs, keys that come back, rolled-back
-//! and multi-statement transactions), creates views of every operator before and in between, and compares each view with
-//! the same SELECT computed from the base relations. Some seeds restart the server (cleanly or by SIGKILL) at random
-//! moments; some run beside PostgreSQL, which must agree too. Numbers are multiples of 0.25, so sums are exact.
+//! Each seed makes a stream and two tables, changes them at random (duplicates, NULLs, keys that come back, upserts,
+//! rolled-back and multi-statement transactions with savepoints that read what they wrote), creates views of every
+//! operator before and in between, and compares each view with the same SELECT computed from the base relations. Some
+//! seeds restart the server (cleanly or by SIGKILL) at random moments; some run beside PostgreSQL, which must agree too.
+//! Numbers are multiples of 0.25, so sums are exact.
 //!
 //! `MILLPOND_SEEDS=1000` runs more; `MILLPOND_SEED=17` runs one.
 
@@ -152,28 +153,59 @@ impl World {
         let before = self.keys.clone();
         let count = 1 + self.random.below(5);
         let block = count > 1 || self.random.chance(30);
-        let rollback = block && count == 1 && self.random.chance(30);
+        let rollback = block && self.random.chance(15);
         if block {
             self.both("BEGIN").await;
         }
-        // A block cannot read a table it has changed: one change per table, then the next block.
-        let mut changed = Vec::new();
         for _ in 0..count {
-            let statement = self.statement();
-            let table = ["{a}", "{b}"].into_iter().find(|name| statement.contains(name));
-            if block && table.is_some_and(|name| changed.contains(&name)) && !statement.starts_with("INSERT") {
-                self.both("COMMIT").await;
-                self.both("BEGIN").await;
-                changed.clear();
+            let saved = (block && self.random.chance(30)).then(|| self.keys.clone());
+            if saved.is_some() {
+                self.both("SAVEPOINT s").await;
             }
-            changed.extend(table);
+            let statement = self.statement();
             self.both(&statement).await;
+            if let Some(keys) = saved
+                && self.random.chance(50)
+            {
+                self.both("ROLLBACK TO s").await;
+                self.keys = keys;
+            }
+            if block && self.random.chance(50) {
+                self.compare_base().await;
+            }
         }
         if block {
             self.both(if rollback { "ROLLBACK" } else { "COMMIT" }).await;
         }
         if rollback {
             self.keys = before;
+        }
+        self.compare_base().await;
+    }
+
+    /// Streams and tables as the client sees them now, in a block with what the block has written.
+    async fn compare_base(&mut self) {
+        for (table, name) in ["{a}", "{b}"].into_iter().enumerate() {
+            let found = self.select(&format!("SELECT id FROM {name}")).await;
+            let expected = sorted(self.keys[table].iter().map(|id| vec![id.to_string()]).collect());
+            assert!(
+                found == expected,
+                "seed {}: keys of {name}: {found:?}, expected {expected:?}\nhistory:\n{}",
+                self.seed,
+                self.log.join(";\n")
+            );
+        }
+        let Some(postgres) = &self.postgres else { return };
+        for name in ["{a}", "{b}", "{s}"] {
+            let sql = self.named(&format!("SELECT * FROM {name}"));
+            let expected = sorted(rows(postgres, &sql).await.unwrap());
+            let found = self.select(&sql).await;
+            assert!(
+                found == expected,
+                "seed {}: {sql}: {found:?}, PostgreSQL {expected:?}\nhistory:\n{}",
+                self.seed,
+                self.log.join(";\n")
+            );
         }
     }
 
@@ -183,7 +215,8 @@ impl World {
         let empty = self.keys[table].is_empty();
         match self.random.below(10) {
             0..3 => self.insert_stream(),
-            3..6 => self.insert_table(table, name),
+            3 | 4 => self.insert_table(table, name),
+            5 => self.upsert(table, name),
             _ if empty => self.insert_table(table, name),
             6 => self.update_where(table, name),
             7 | 8 => self.update_key(table, name),
@@ -221,6 +254,18 @@ impl World {
         } else {
             format!("INSERT INTO {name} VALUES {}", values.join(", "))
         }
+    }
+
+    /// Of keys that may be there.
+    fn upsert(&mut self, table: usize, name: &str) -> String {
+        let number = ["x", "y"][table];
+        let ids: BTreeSet<u64> = (0..1 + self.random.below(5)).map(|_| self.random.below(60)).collect();
+        self.keys[table].extend(&ids);
+        let r = &mut self.random;
+        let values: Vec<String> =
+            ids.iter().map(|id| format!("({id}, {}, {}, {})", small(r), quarter(r), word(r))).collect();
+        let update = format!("k = excluded.k, {number} = coalesce({name}.{number}, 0) + excluded.{number}");
+        format!("INSERT INTO {name} VALUES {} ON CONFLICT (id) DO UPDATE SET {update}", values.join(", "))
     }
 
     fn update_where(&mut self, table: usize, name: &str) -> String {

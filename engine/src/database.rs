@@ -17,7 +17,7 @@ use crate::snapshot::Snapshot;
 use crate::store::{CatalogChange, Checkpoint, Store, from_json};
 use crate::subscription::{SubscribeOptions, Subscription};
 use crate::ticker::Ticker;
-use crate::transaction::{TableLocks, Transaction};
+use crate::transaction::{Budget, OPEN_TRANSACTIONS_BYTES_MAX, TableLocks, Transaction};
 use crate::{Epoch, Error, ObjectId, Result};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, HashMap};
@@ -32,11 +32,17 @@ pub struct DatabaseOptions {
     pub log: LogOptions,
     /// Time between two checkpoints of changed state.
     pub checkpoint_interval: Duration,
+    /// Bytes of rows that all open transactions may hold together.
+    pub transactions_bytes_max: usize,
 }
 
 impl Default for DatabaseOptions {
     fn default() -> Self {
-        DatabaseOptions { log: LogOptions::default(), checkpoint_interval: Duration::from_secs(10) }
+        DatabaseOptions {
+            log: LogOptions::default(),
+            checkpoint_interval: Duration::from_secs(10),
+            transactions_bytes_max: OPEN_TRANSACTIONS_BYTES_MAX,
+        }
     }
 }
 
@@ -95,6 +101,7 @@ pub struct Database {
     pub(crate) checkpointing: Mutex<bool>,
     pub(crate) graph: Mutex<Graph>,
     pub(crate) table_locks: TableLocks,
+    pub(crate) transaction_budget: Budget,
     /// Spreads batches without a key over partitions.
     partition_turn: AtomicU32,
     published: Mutex<Published>,
@@ -147,6 +154,7 @@ impl Database {
             log,
             store,
             host,
+            transaction_budget: Budget::new(options.transactions_bytes_max),
             options,
             checkpointing: Mutex::new(false),
             graph: Mutex::new(graph),

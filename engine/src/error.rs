@@ -36,6 +36,12 @@ pub enum Error {
     /// The view stopped at this epoch and holds no current answer; others are not affected.
     #[error("materialized view \"{view}\" stopped at epoch {epoch}: {reason}")]
     ViewStopped { view: String, epoch: Epoch, reason: String },
+    /// Another transaction holds the table's lock.
+    #[error("could not obtain lock on table \"{table}\"")]
+    Locked { table: String },
+    /// The memory for this kind of work is used up.
+    #[error("{message}")]
+    Memory { message: String, hint: &'static str },
     /// A limit set by configuration was reached.
     #[error("{0}")]
     Limit(String),

@@ -6,6 +6,7 @@
 
 use crate::dialect::to_type;
 use crate::error::{Error, Result};
+use crate::returning::Returning;
 use crate::rewrite::string_literal;
 use crate::statement::{folded, object_name};
 use crate::types::{bytea_literal, sql_type};
@@ -15,8 +16,8 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 use millpond_engine::catalog::{Catalog, Column, Object, ObjectKind};
 use sqlparser::ast::{
-    self, AssignmentTarget, CastKind, Delete, FromTable, Ident, Insert, Query, SelectItem, SetExpr, Statement,
-    TableFactor, TableObject, TableWithJoins, Update,
+    self, Assignment, AssignmentTarget, CastKind, Delete, FromTable, Ident, Insert, Query, SelectItem, SetExpr,
+    Statement, TableFactor, TableObject, TableWithJoins, Update,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -44,26 +45,34 @@ fn change_target(catalog: &Catalog, name: &str) -> Result<Arc<Object>> {
     }
 }
 
-/// The target's name, after refusing what INSERT does not do.
+/// The target's name.
 pub(crate) fn insert_name(insert: &Insert) -> Result<String> {
-    if insert.returning.is_some() {
-        return Err(returning_refused());
-    }
-    if insert.on.is_some() {
-        return Err(Error::unsupported(
-            "ON CONFLICT is not supported yet",
-            "Use UPDATE for keys that exist, INSERT for others.",
-        ));
-    }
     match &insert.table {
         TableObject::TableName(name) => object_name(name),
         other => Err(Error::unsupported(format!("INSERT INTO {other} is not supported"), "Name a table or stream.")),
     }
 }
 
+/// What the statement calls its target.
+pub(crate) fn insert_alias(insert: &Insert) -> Option<Ident> {
+    insert.table_alias.as_ref().map(|alias| alias.alias.clone())
+}
+
+/// The RETURNING list, if there is one.
+pub(crate) fn returning(
+    items: Option<&[SelectItem]>,
+    target: &Arc<Object>,
+    alias: Option<Ident>,
+) -> Result<Option<Returning>> {
+    items.map(|items| Returning::new(items, target, alias)).transpose()
+}
+
+/// The INSERT alone, without ON CONFLICT and RETURNING.
+///
 /// Gives literals of `VALUES` lists what only the target column knows: the word DEFAULT its value, bytea its bytes.
 pub(crate) fn with_columns(insert: &Insert, object: &Object) -> Result<Insert> {
     let mut insert = insert.clone();
+    (insert.on, insert.returning, insert.table_alias) = (None, None, None);
     let named: Vec<String> = insert.columns.iter().map(|c| object_name(c).unwrap_or_default()).collect();
     let Some(SetExpr::Values(values)) = insert.source.as_mut().map(|s| s.body.as_mut()) else { return Ok(insert) };
     let defaults = crate::ddl::default_exprs(object);
@@ -103,27 +112,32 @@ pub(crate) struct Change {
     pub(crate) query: Statement,
     /// Which column each new value is for; empty = delete.
     pub(crate) assigned: Vec<usize>,
+    pub(crate) returning: Option<Returning>,
 }
 
 /// Plans `UPDATE`.
 pub(crate) fn update(update: &Update, catalog: &Catalog) -> Result<Change> {
-    if update.returning.is_some() {
-        return Err(returning_refused());
-    }
     if update.from.is_some() || !update.table.joins.is_empty() {
         return Err(Error::unsupported("UPDATE ... FROM is not supported", "Use a subquery in SET or WHERE."));
     }
     let (name, alias) = target(&update.table)?;
     let table = change_target(catalog, &name)?;
+    let returning = returning(update.returning.as_deref(), &table, alias.clone())?;
     let mut query = select_all(&table, alias, update.selection.clone())?;
+    let assigned = assign(&mut query, &table, &update.assignments)?;
+    Ok(Change { table, query: Statement::Query(query), assigned, returning })
+}
+
+/// Adds the new values to a query of all columns; gives the columns they are for.
+pub(crate) fn assign(query: &mut Query, table: &Object, assignments: &[Assignment]) -> Result<Vec<usize>> {
     let mut assigned = Vec::new();
-    for assignment in &update.assignments {
+    for assignment in assignments {
         let AssignmentTarget::ColumnName(column) = &assignment.target else {
             return Err(Error::unsupported("SET (a, b) = ... is not supported", "Assign the columns one by one."));
         };
         let name = column.0.last().and_then(|p| p.as_ident()).map(folded).unwrap_or_default();
         let Some(index) = table.columns.iter().position(|c| c.name == name) else {
-            return Err(no_column(&name, &table));
+            return Err(no_column(&name, table));
         };
         if assigned.contains(&index) {
             return Err(Error::syntax(format!("multiple assignments to same column \"{name}\"")));
@@ -135,19 +149,16 @@ pub(crate) fn update(update: &Update, catalog: &Catalog) -> Result<Change> {
             array: false,
             format: None,
         };
-        select_of(&mut query)?
+        select_of(query)?
             .projection
             .push(SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', format!("new {name}")) });
         assigned.push(index);
     }
-    Ok(Change { table, query: Statement::Query(query), assigned })
+    Ok(assigned)
 }
 
 /// Plans `DELETE`.
 pub(crate) fn delete(delete: &Delete, catalog: &Catalog) -> Result<Change> {
-    if delete.returning.is_some() {
-        return Err(returning_refused());
-    }
     if delete.using.is_some() {
         return Err(Error::unsupported("DELETE ... USING is not supported", "Use a subquery in WHERE."));
     }
@@ -157,8 +168,9 @@ pub(crate) fn delete(delete: &Delete, catalog: &Catalog) -> Result<Change> {
     };
     let (name, alias) = target(from)?;
     let table = change_target(catalog, &name)?;
+    let returning = returning(delete.returning.as_deref(), &table, alias.clone())?;
     let query = select_all(&table, alias, delete.selection.clone())?;
-    Ok(Change { table, query: Statement::Query(query), assigned: Vec::new() })
+    Ok(Change { table, query: Statement::Query(query), assigned: Vec::new(), returning })
 }
 
 impl Change {
@@ -277,22 +289,36 @@ fn target(table: &TableWithJoins) -> Result<(String, Option<Ident>)> {
     }
 }
 
-/// `SELECT columns FROM table [AS alias] WHERE selection`.
+/// `SELECT all columns FROM table [AS alias] WHERE selection`.
 fn select_all(table: &Object, alias: Option<Ident>, selection: Option<ast::Expr>) -> Result<Box<Query>> {
+    let qualifier = alias.clone().unwrap_or_else(|| Ident::with_quote('"', &table.name));
+    let column = |c: &Column| {
+        let parts = vec![qualifier.clone(), Ident::with_quote('"', &c.name)];
+        SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(parts))
+    };
+    select_from(table, alias, "", table.columns.iter().map(column).collect(), selection)
+}
+
+/// `SELECT items FROM table [AS alias] join WHERE selection`.
+pub(crate) fn select_from(
+    table: &Object,
+    alias: Option<Ident>,
+    join: &str,
+    items: Vec<SelectItem>,
+    selection: Option<ast::Expr>,
+) -> Result<Box<Query>> {
     let name = Ident::with_quote('"', &table.name);
-    let qualifier = alias.unwrap_or_else(|| name.clone());
-    let columns: Vec<String> =
-        table.columns.iter().map(|c| format!("{qualifier}.{}", Ident::with_quote('"', &c.name))).collect();
-    let text = format!("SELECT {} FROM {name} AS {qualifier}", columns.join(", "));
+    let text = format!("SELECT 1 FROM {name} AS {} {join}", alias.as_ref().unwrap_or(&name));
     let mut query = Parser::new(&PostgreSqlDialect {})
         .try_with_sql(&text)
         .and_then(|mut parser| parser.parse_query())
         .map_err(|e| Error::from_parser(&e, ""))?;
-    select_of(&mut query)?.selection = selection;
+    let select = select_of(&mut query)?;
+    (select.projection, select.selection) = (items, selection);
     Ok(query)
 }
 
-fn select_of(query: &mut Query) -> Result<&mut ast::Select> {
+pub(crate) fn select_of(query: &mut Query) -> Result<&mut ast::Select> {
     match query.body.as_mut() {
         SetExpr::Select(select) => Ok(select),
         _ => Err(Error::internal("not a SELECT")),
@@ -303,8 +329,4 @@ fn no_column(name: &str, object: &Object) -> Error {
     let names: Vec<&str> = object.columns.iter().map(|c| c.name.as_str()).collect();
     Error::new("42703", format!("column \"{name}\" of relation \"{}\" does not exist", object.name))
         .with_hint(format!("There are: {}.", names.join(", ")))
-}
-
-fn returning_refused() -> Error {
-    Error::unsupported("RETURNING is not supported yet", "Read the rows with a SELECT afterwards.")
 }

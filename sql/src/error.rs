@@ -140,6 +140,9 @@ fn from_engine(error: &millpond_engine::Error) -> Error {
         E::ViewStopped { .. } => {
             Error::new("55000", text).with_hint("Drop the view and create it again once the cause is gone.")
         }
+        E::Locked { .. } => Error::new("55P03", text)
+            .with_hint("Another transaction has written to it: try again when that one has ended."),
+        E::Memory { hint, .. } => Error::new("53200", text).with_hint(*hint),
         E::Limit(_) => Error::new("53400", text),
         E::Unsupported(_) => Error::new("0A000", text),
         E::Corrupt { .. } => Error::new("XX001", text),

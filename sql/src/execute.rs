@@ -2,6 +2,10 @@
 
 mod change;
 mod define;
+mod describe;
+mod insert;
+mod lock;
+pub(crate) mod prepared;
 
 use crate::dml;
 use crate::error::{Error, Result};
@@ -9,22 +13,18 @@ use crate::feed::Feed;
 use crate::function::CALL_DEADLINE_DEFAULT;
 use crate::names;
 use crate::planner::{Planner, Source, only_reads, reads_objects};
-use crate::relation::Relation;
-use crate::rewrite::{cast_parameters, parameter_count};
-use crate::rows::{Limits, Rows, guarded, renamed, text_rows, text_schema};
-use crate::session::{Outcome, Prepared, Session, TransactionStatus, complete};
+use crate::returning::{self, Returning};
+use crate::rows::{Limits, Rows, guarded, text_rows};
+use crate::session::{Outcome, Session, complete};
 use crate::show;
 use crate::statement::{Kind, Statement};
-use crate::types::{arrow_type, storable};
 use crate::view;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::common::collect as collect_stream;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{collect, displayable};
-use millpond_engine::ObjectId;
 use millpond_engine::catalog::ObjectKind;
 use millpond_engine::database::ReadMode;
 use millpond_engine::function::CallLimits;
@@ -37,8 +37,6 @@ use tokio::task::spawn_blocking;
 
 /// How long a strict read waits for the dataflow when no `statement_timeout` is set.
 const SNAPSHOT_WAIT_MAX: Duration = Duration::from_secs(60);
-/// Parameters a statement may have; the protocol's own bound.
-const PARAMETERS_MAX: usize = 65_535;
 
 impl Session {
     pub(crate) async fn run(
@@ -88,6 +86,10 @@ impl Session {
             Kind::Begin => Ok(self.begin()),
             Kind::Commit => self.commit().await,
             Kind::Rollback => Ok(self.rollback()),
+            Kind::Savepoint(what) => self.savepoint(what),
+            Kind::Prepare { name, types, statement, bytes } => self.prepare_named(name, types, statement, *bytes).await,
+            Kind::Execute { name, values } => self.execute_named(name, values, limits).await,
+            Kind::Deallocate { name } => self.deallocate(name.as_deref()),
             Kind::DiscardAll => self.discard_all(),
             Kind::Nothing { tag } => Ok(complete(*tag)),
             Kind::CreateStream(_) | Kind::CreateTable(_) | Kind::CreateModule { .. } | Kind::CreateView(_) => {
@@ -102,16 +104,53 @@ impl Session {
     /// A query's rows.
     async fn select(&mut self, query: &ast::Query, parameters: &[ScalarValue], limits: &Limits) -> Result<Rows> {
         let statement = ast::Statement::Query(Box::new(query.clone()));
+        if !query.locks.is_empty() {
+            self.lock_tables(query, parameters).await?;
+        }
         let source = self.source(&statement, limits).await?;
         let mut planner = self.planner(source, limits)?;
         let (plan, _) = planner.plan_with(statement, parameters).await?;
         only_reads(&plan)?;
-        self.refuse_pending(&plan)?;
         let names = names::of_query(query, plan.schema());
         let stream = limits.bound(planner.execute(&plan)).await??;
         let snapshot = planner.source.snapshot.clone();
         let (schema, stream) = guarded(stream, Some(names), limits.clone(), snapshot);
         Ok(Rows { schema, stream, tag: "SELECT", count: true })
+    }
+
+    /// All rows of a query over `source`, which is let go of.
+    async fn read_all(
+        &self,
+        source: Source,
+        query: &ast::Statement,
+        parameters: &[ScalarValue],
+        limits: &Limits,
+    ) -> Result<RecordBatch> {
+        let mut planner = self.planner(source, limits)?;
+        let (plan, _) = planner.plan_with(query.clone(), parameters).await?;
+        let stream = limits.bound(planner.execute(&plan)).await??;
+        let schema = stream.schema();
+        let batches = limits.bound(collect_stream(stream)).await??;
+        Ok(concat_batches(&schema, &batches)?)
+    }
+
+    async fn rows_of_returning(
+        &self,
+        returning: &Returning,
+        source: Source,
+        parameters: &[ScalarValue],
+        limits: &Limits,
+    ) -> Result<Rows> {
+        let mut planner = self.planner(source, limits)?;
+        // One partition keeps the rows in order.
+        planner.state.config_mut().options_mut().execution.target_partitions = 1;
+        let (plan, _) = planner.plan_with(returning.statement(), parameters).await?;
+        returning::check_plan(&plan)?;
+        let names = names::of_query(&returning.query, plan.schema());
+        let stream = limits.bound(planner.execute(&plan)).await??;
+        let schema = stream.schema();
+        let batches = limits.bound(collect_stream(stream)).await??;
+        Ok(Rows::ready(&schema, &names, &batches))
     }
 
     async fn explain(
@@ -127,7 +166,6 @@ impl Session {
         let mut planner = self.planner(source, limits)?;
         let (plan, _) = planner.plan_with(statement, parameters).await?;
         only_reads(&plan)?;
-        self.refuse_pending(&plan)?;
         let optimised = planner.state.optimize(&plan)?;
         let physical = planner.state.query_planner().create_physical_plan(&optimised, &planner.state).await?;
         let text = if analyze {
@@ -171,7 +209,7 @@ impl Session {
             return Ok(Source::catalog(catalog));
         }
         let mode = if self.settings.reads_latest() { ReadMode::Latest } else { ReadMode::Strict };
-        Ok(Source::snapshot(self.snapshot(mode, limits).await?))
+        Ok(Source::snapshot(self.snapshot(mode, limits).await?, self.block.lock().own_changes()))
     }
 
     pub(crate) async fn snapshot(&self, mode: ReadMode, limits: &Limits) -> Result<Arc<Snapshot>> {
@@ -179,6 +217,11 @@ impl Session {
         let database = self.instance.database.clone();
         let waiting = spawn_blocking(move || database.snapshot(mode, timeout));
         Ok(limits.bound(waiting).await???)
+    }
+
+    /// A planner whose plan is only looked at.
+    pub(crate) fn planner_of_types(&self, source: Source) -> Result<Planner> {
+        self.planner(source, &Limits::new(Arc::default(), self.settings.statement_timeout()))
     }
 
     pub(crate) fn planner(&self, source: Source, limits: &Limits) -> Result<Planner> {
@@ -189,110 +232,6 @@ impl Session {
         };
         Planner::new(self.instance.base.state(), source, &self.info(), calls, false)
     }
-
-    /// A snapshot does not show the transaction's own changes, so reading them would give a wrong answer.
-    fn refuse_pending(&self, plan: &LogicalPlan) -> Result<()> {
-        let block = self.block.lock();
-        match scanned(plan)?.into_iter().find(|(id, _)| block.touches(*id)) {
-            None => Ok(()),
-            Some((_, name)) => Err(pending(&name)),
-        }
-    }
-}
-
-/// Parameter and result types.
-impl Session {
-    pub(crate) async fn describe(&mut self, statement: &Statement, hints: &[Option<DataType>]) -> Result<Prepared> {
-        if self.status() == TransactionStatus::Failed
-            && !matches!(statement.kind.as_ref(), Kind::Commit | Kind::Rollback)
-        {
-            return Err(Error::new(
-                "25P02",
-                "current transaction is aborted, commands ignored until end of transaction block",
-            ));
-        }
-        let catalog = self.instance.database.catalog();
-        let (planned, returns) = match statement.kind.as_ref() {
-            Kind::Query(query) => (ast::Statement::Query(query.clone()), true),
-            Kind::CopyOut { query, .. } => (ast::Statement::Query(query.clone()), false),
-            Kind::Explain { query, .. } => {
-                let prepared = self.types(&ast::Statement::Query(query.clone()), hints).await?;
-                return Ok(Prepared { columns: Some(text_schema(&["QUERY PLAN"])), ..prepared });
-            }
-            Kind::ExplainView(_) => return Ok(Prepared::of(text_schema(&["QUERY PLAN"]))),
-            Kind::Show(show) => return Ok(Prepared::of(text_schema(&show::columns(show)))),
-            Kind::Insert(insert) => {
-                let object = dml::insert_target(&catalog, &dml::insert_name(insert)?)?;
-                (ast::Statement::Insert(dml::with_columns(insert, &object)?), false)
-            }
-            Kind::Update(update) => (dml::update(update, &catalog)?.query, false),
-            Kind::Delete(delete) => (dml::delete(delete, &catalog)?.query, false),
-            _ => return Ok(Prepared { parameters: vec![], columns: None }),
-        };
-        let prepared = self.types(&planned, hints).await?;
-        Ok(if returns { prepared } else { Prepared { columns: None, ..prepared } })
-    }
-
-    async fn types(&mut self, statement: &ast::Statement, hints: &[Option<DataType>]) -> Result<Prepared> {
-        let source = Source::catalog(self.instance.database.catalog());
-        let limits = Limits::new(Arc::default(), self.settings.statement_timeout());
-        let count = parameter_count(statement);
-        if count > PARAMETERS_MAX {
-            return Err(Error::new("54000", format!("a statement can have at most {PARAMETERS_MAX} parameters")));
-        }
-        let mut parameters = Vec::new();
-        if count > 0 {
-            let mut casts = cast_parameters(statement);
-            // Planning without types tells those that the query determines; it may fail for want of the others.
-            let inferred = match self.planner(source.clone(), &limits)?.plan(statement.clone(), &[]).await {
-                Ok((plan, _)) => plan.get_parameter_types()?,
-                Err(_) => Default::default(),
-            };
-            for index in 1..=count {
-                let hint = hints.get(index - 1).cloned().flatten();
-                let cast = casts.remove(&index).and_then(|t| arrow_type(&t).ok());
-                let found = inferred.get(&format!("${index}")).cloned().flatten();
-                let found = hint.or(cast).or(found).and_then(|t| storable(&t));
-                parameters.push(found.unwrap_or(DataType::Utf8));
-            }
-        }
-        let (plan, _) = self.planner(source, &limits)?.plan(statement.clone(), &parameters).await?;
-        let columns = match statement {
-            ast::Statement::Query(query) => {
-                let names = names::of_query(query, plan.schema());
-                Some(renamed(plan.schema().inner(), &names))
-            }
-            _ => None,
-        };
-        Ok(Prepared { parameters, columns })
-    }
-}
-
-impl Prepared {
-    fn of(columns: SchemaRef) -> Prepared {
-        Prepared { parameters: vec![], columns: Some(columns) }
-    }
-}
-
-/// Objects a plan scans, with their names.
-pub(crate) fn scanned(plan: &LogicalPlan) -> Result<Vec<(ObjectId, String)>> {
-    let mut found = Vec::new();
-    plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && let Some(relation) = source_as_provider(&scan.source)?.downcast_ref::<Relation>()
-        {
-            found.push((relation.object.id, relation.object.name.clone()));
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(found)
-}
-
-pub(crate) fn pending(name: &str) -> Error {
-    Error::unsupported(
-        format!("reading \"{name}\" after changing it in the same transaction is not supported"),
-        "Commit first, then read.",
-    )
 }
 
 fn explained(lines: Vec<String>) -> Result<Outcome> {

@@ -4,6 +4,7 @@
 //! DataFusion's) → `planner` (DataFusion over one snapshot, `relation`) → rows; or → `view` and `lower` (DataFusion's
 //! logical plan → the engine's incremental plan).
 
+mod conflict;
 mod copy;
 mod ddl;
 mod dialect;
@@ -15,11 +16,13 @@ mod feed;
 mod function;
 mod lower;
 mod names;
+mod parameters;
 mod parser;
 pub mod pg_catalog;
 mod planner;
 mod position;
 mod relation;
+mod returning;
 mod rewrite;
 mod rows;
 pub mod session;

@@ -5,6 +5,8 @@
 
 mod copy;
 mod create;
+mod lock;
+mod prepare;
 mod session;
 
 use crate::error::{Error, Result, position_of};
@@ -36,6 +38,7 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
         }
         let start = input.parser.peek_token_ref().span.start;
         let kind = input.statement()?;
+        lock::check(&kind)?;
         statements.push(Statement { kind: Arc::new(kind), text: text.clone(), start });
         if !input.at_end() && input.parser.peek_token_ref().token != Token::SemiColon {
             return Err(input.unexpected());
@@ -69,13 +72,9 @@ impl Input<'_> {
                 "Create a new object, copy the rows with INSERT ... SELECT, and drop the old one.",
             )),
             "DECLARE" | "FETCH" | "MOVE" | "CLOSE" => self.cursor(&first),
-            "PREPARE" | "EXECUTE" => Err(Error::unsupported(
-                format!("{first} as a statement is not supported"),
-                "Use the protocol's prepared statements: every driver does.",
-            )),
-            "SAVEPOINT" | "RELEASE" => {
-                Err(Error::unsupported("savepoints are not supported", "Commit smaller transactions."))
-            }
+            "PREPARE" => self.prepare(),
+            "EXECUTE" => self.execute(),
+            "DEALLOCATE" => self.deallocate(),
             _ => self.session_statement(&first),
         }
     }

@@ -5,15 +5,18 @@
 
 use crate::dialect;
 use crate::error::{Error, Result};
+use crate::parameters::declared_type;
 use crate::pg_catalog::{self, SessionInfo};
-use crate::relation::{Relation, WITH_SYSTEM_COLUMNS};
+use crate::relation::{Relation, WITH_SYSTEM_COLUMNS, no_offsets_yet};
 use crate::rewrite::{self, Needs};
-use crate::types::{SqlTypes, sql_type};
-use arrow::datatypes::DataType;
+use crate::types::SqlTypes;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::config::Dialect;
 use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::datasource::MemTable;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -25,7 +28,9 @@ use datafusion::sql::parser::Statement as DfStatement;
 use millpond_engine::catalog::{Catalog, ObjectKind};
 use millpond_engine::function::CallLimits;
 use millpond_engine::snapshot::Snapshot;
+use millpond_engine::transaction::OwnChanges;
 use sqlparser::ast::{Ident, Statement};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(crate) const CATALOG: &str = "millpond";
@@ -80,15 +85,25 @@ pub(crate) struct Source {
     pub(crate) catalog: Arc<Catalog>,
     /// `None`: plan only.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// What the transaction has written and the snapshot does not show.
+    pub(crate) own: OwnChanges,
+    /// Rows to be read under a name instead of what the catalog has under it.
+    pub(crate) shown: HashMap<String, Arc<MemTable>>,
 }
 
 impl Source {
     pub(crate) fn catalog(catalog: Arc<Catalog>) -> Source {
-        Source { catalog, snapshot: None }
+        Source { catalog, snapshot: None, own: OwnChanges::default(), shown: HashMap::new() }
     }
 
-    pub(crate) fn snapshot(snapshot: Arc<Snapshot>) -> Source {
-        Source { catalog: snapshot.catalog.clone(), snapshot: Some(snapshot) }
+    pub(crate) fn snapshot(snapshot: Arc<Snapshot>, own: OwnChanges) -> Source {
+        Source { snapshot: Some(snapshot.clone()), own, ..Source::catalog(snapshot.catalog.clone()) }
+    }
+
+    /// Shows `rows` under `name`.
+    pub(crate) fn showing(mut self, name: &str, schema: SchemaRef, rows: Vec<RecordBatch>) -> Result<Source> {
+        self.shown.insert(name.to_owned(), Arc::new(MemTable::try_new(schema, vec![rows])?));
+        Ok(self)
     }
 }
 
@@ -140,7 +155,7 @@ impl Planner {
             let plan = self.state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await?;
             return Ok((plan, needs));
         }
-        let data_types = parameters.iter().map(sql_type).collect::<Result<Vec<_>>>()?;
+        let data_types = parameters.iter().map(declared_type).collect::<Result<Vec<_>>>()?;
         let prepare = Statement::Prepare { name: Ident::new("statement"), data_types, statement: Box::new(statement) };
         match self.state.statement_to_plan(DfStatement::Statement(Box::new(prepare))).await? {
             LogicalPlan::Statement(PlanStatement::Prepare(prepared)) => {
@@ -232,6 +247,12 @@ impl SchemaProvider for Public {
     }
 
     async fn table(&self, name: &str) -> datafusion::common::Result<Option<Arc<dyn TableProvider>>> {
+        if let Some(shown) = self.source.shown.get(name.strip_suffix(WITH_SYSTEM_COLUMNS).unwrap_or(name)) {
+            return match name.ends_with(WITH_SYSTEM_COLUMNS) {
+                true => Err(no_offsets_yet(name.trim_end_matches(WITH_SYSTEM_COLUMNS)).into()),
+                false => Ok(Some(shown.clone())),
+            };
+        }
         let (object, system_columns) = match self.source.catalog.get(name) {
             Some(object) => (Some(object), false),
             None => (name.strip_suffix(WITH_SYSTEM_COLUMNS).and_then(|n| self.source.catalog.get(n)), true),
@@ -239,12 +260,11 @@ impl SchemaProvider for Public {
         let Some(object) = object.filter(|o| !matches!(o.kind, ObjectKind::Module { .. })) else {
             return self.system.table(name).await;
         };
-        let snapshot = self.source.snapshot.clone();
-        Ok(Some(Arc::new(Relation::new(object.clone(), snapshot, system_columns, self.keeps_filters))))
+        Ok(Some(Arc::new(Relation::new(object.clone(), &self.source, system_columns, self.keeps_filters))))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.source.catalog.get(name).is_some()
+        self.source.catalog.get(name).is_some() || self.source.shown.contains_key(name)
     }
 }
 

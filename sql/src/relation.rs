@@ -5,8 +5,11 @@
 //!
 //! A stream is the union of its sealed segments (Parquet, pruned and projected by DataFusion's reader) and its tail
 //! in memory. A cut may end inside a file: such a file is read with an exact filter on `_offset`.
+//!
+//! A statement in a transaction block sees what the block has written laid over the snapshot.
 
 use crate::error::Error;
+use crate::planner::Source;
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -31,6 +34,7 @@ use datafusion::physical_plan::union::UnionExec;
 use millpond_engine::catalog::{Object, ObjectKind, SYSTEM_COLUMNS};
 use millpond_engine::log::{AppendTimes, Piece, SegmentFile};
 use millpond_engine::snapshot::Snapshot;
+use millpond_engine::transaction::OwnChanges;
 use millpond_engine::{Offset, PartitionId};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -46,24 +50,22 @@ pub(crate) struct Relation {
     schema: SchemaRef,
     /// `None`: planned only, never scanned.
     snapshot: Option<Arc<Snapshot>>,
+    /// What the reading transaction has written and the snapshot does not show.
+    own: OwnChanges,
     /// Filters stay in the plan (views are lowered from it) instead of going into the scan.
     keeps_filters: bool,
     defaults: HashMap<String, Expr>,
 }
 
 impl Relation {
-    pub(crate) fn new(
-        object: Arc<Object>,
-        snapshot: Option<Arc<Snapshot>>,
-        system_columns: bool,
-        keeps_filters: bool,
-    ) -> Relation {
+    pub(crate) fn new(object: Arc<Object>, source: &Source, system_columns: bool, keeps_filters: bool) -> Relation {
         let schema = if system_columns { object.full_schema() } else { object.schema() };
         let defaults = match object.kind {
             ObjectKind::Stream { .. } | ObjectKind::Table { .. } => crate::ddl::defaults(&object),
             _ => HashMap::new(),
         };
-        Relation { object, schema, snapshot, keeps_filters, defaults }
+        let (snapshot, own) = (source.snapshot.clone(), source.own.clone());
+        Relation { object, schema, snapshot, own, keeps_filters, defaults }
     }
 
     fn user_columns(&self) -> usize {
@@ -71,8 +73,9 @@ impl Relation {
     }
 
     async fn scan_rows(&self, snapshot: Arc<Snapshot>, target: usize, projection: Vec<usize>) -> Result<Plan> {
-        let (id, schema) = (self.object.id, self.schema.clone());
-        let batches = tokio::task::spawn_blocking(move || snapshot.relation(id)).await.map_err(external)?;
+        let (id, schema, own) = (self.object.id, self.schema.clone(), self.own.clone());
+        let read = move || own.overlay(id, snapshot.relation(id)?);
+        let batches = tokio::task::spawn_blocking(read).await.map_err(external)?;
         let batches = batches.map_err(external)?;
         let batches = batches.into_iter().map(|b| conform(b, &schema)).collect::<Result<Vec<_>>>()?;
         memory(batches, &self.schema, &projection, target)
@@ -103,6 +106,12 @@ impl Relation {
                     tail.push(self.tail(partition, base, &times, &batch)?);
                 }
             }
+        }
+        for batch in self.own.appended(id) {
+            if self.schema.fields().len() > self.user_columns() {
+                return Err(no_offsets_yet(&self.object.name).into());
+            }
+            tail.push(batch.clone());
         }
         if !whole.is_empty() {
             plans.push(segments.whole(whole, target)?);
@@ -298,6 +307,14 @@ fn conform(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options)?)
+}
+
+/// The system columns of rows that are not committed.
+pub(crate) fn no_offsets_yet(stream: &str) -> Error {
+    Error::unsupported(
+        format!("rows of \"{stream}\" that this transaction wrote have no system columns yet"),
+        "Commit first: the commit gives the rows their offsets.",
+    )
 }
 
 /// Whether `name` is a system column of streams.

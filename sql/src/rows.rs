@@ -25,6 +25,21 @@ pub struct Rows {
     pub count: bool,
 }
 
+impl Rows {
+    /// A result that is there already, its columns called `names`.
+    pub(crate) fn ready(schema: &SchemaRef, names: &[String], batches: &[RecordBatch]) -> Rows {
+        let schema = renamed(schema, names);
+        let batches: Vec<_> = batches.iter().map(|batch| relabelled(batch, &schema)).collect();
+        let stream = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), futures::stream::iter(batches)));
+        Rows { schema, stream, tag: "SELECT", count: true }
+    }
+
+    /// The same rows with another command tag.
+    pub(crate) fn tagged(self, tag: &'static str) -> Rows {
+        Rows { tag, ..self }
+    }
+}
+
 /// What ends a statement early.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {

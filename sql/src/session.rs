@@ -4,18 +4,20 @@
 
 use crate::copy::{CopyIn, CopyOptions};
 use crate::error::{Error, Result};
+use crate::execute::prepared::PreparedStatements;
 use crate::feed::Feed;
 use crate::pg_catalog::SessionInfo;
 use crate::planner::Base;
 use crate::position::located;
 use crate::rows::{Limits, Rows};
 use crate::settings::Settings;
-use crate::statement::{Kind, Statement};
-use crate::transaction::Block;
+use crate::statement::{Kind, SavepointVerb, Statement};
+use crate::transaction::{Block, BlockState};
 use crate::view;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use millpond_engine::database::Database;
+use millpond_engine::transaction::Transaction;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -56,6 +58,7 @@ pub struct Session {
     pub(crate) database: String,
     pub(crate) settings: Settings,
     pub(crate) block: Arc<Mutex<Block>>,
+    pub(crate) prepared: PreparedStatements,
     notices: Vec<(String, String, String)>,
 }
 
@@ -102,6 +105,7 @@ impl Session {
             database: database.to_owned(),
             settings: Settings::new(user),
             block: Block::new(),
+            prepared: PreparedStatements::default(),
             notices: Vec::new(),
         }
     }
@@ -132,13 +136,7 @@ impl Session {
         parameters: Vec<ScalarValue>,
         cancel: Arc<AtomicBool>,
     ) -> Result<Outcome> {
-        let ends = matches!(statement.kind.as_ref(), Kind::Commit | Kind::Rollback);
-        if self.status() == TransactionStatus::Failed && !ends {
-            return Err(Error::new(
-                "25P02",
-                "current transaction is aborted, commands ignored until end of transaction block",
-            ));
-        }
+        self.refuse_in_failed(statement)?;
         let limits = Limits::new(cancel, self.settings.statement_timeout());
         let outcome = self.run(statement, &parameters, limits).await.map_err(|error| located(error, statement));
         if outcome.is_err() {
@@ -147,14 +145,36 @@ impl Session {
         outcome
     }
 
+    /// From here on statements belong together, until [`Session::close_implicit`]: the door says so before each
+    /// statement of a query string that has several, or of a pipeline.
+    pub fn open_implicit(&mut self) {
+        let mut block = self.block.lock();
+        if block.state == BlockState::Idle {
+            block.state = BlockState::Implicit;
+        }
+    }
+
+    /// The query string or the pipeline is over: commits what it wrote, unless it is in an explicit block.
+    pub async fn close_implicit(&mut self) -> Result<()> {
+        if self.block.lock().state != BlockState::Implicit {
+            return Ok(());
+        }
+        let (_, transaction) = self.end_block();
+        commit_one(transaction).await
+    }
+
     /// The door reports an error it met itself (decoding, encoding), so that a transaction block fails.
     pub fn fail(&mut self) {
+        let implicit = self.block.lock().state == BlockState::Implicit;
         self.block.lock().fail();
+        if implicit {
+            self.settings.end_transaction();
+        }
     }
 
     /// The state of the transaction block.
     pub fn status(&self) -> TransactionStatus {
-        self.block.lock().status
+        self.block.lock().status()
     }
 
     /// A setting's value, e.g. `statement_timeout` (milliseconds as text), `DateStyle`.
@@ -187,45 +207,95 @@ impl Session {
     }
 }
 
-/// BEGIN, COMMIT, ROLLBACK, SET and their like.
+/// BEGIN, COMMIT, ROLLBACK, savepoints, SET and their like.
 impl Session {
     pub(crate) fn begin(&mut self) -> Outcome {
         if self.status() == TransactionStatus::InTransaction {
             self.notice("WARNING", "25001", "there is already a transaction in progress");
         }
-        self.block.lock().status = TransactionStatus::InTransaction;
+        // What an implicit block has written becomes part of the explicit one, as in Postgres.
+        self.block.lock().state = BlockState::Explicit;
         complete("BEGIN")
     }
 
     pub(crate) async fn commit(&mut self) -> Result<Outcome> {
-        let (status, transaction) = self.end_block();
-        match status {
-            TransactionStatus::Failed => return Ok(complete("ROLLBACK")),
-            TransactionStatus::Idle => self.notice("WARNING", "25P01", "there is no transaction in progress"),
-            TransactionStatus::InTransaction => {}
+        let (state, transaction) = self.end_block();
+        match state {
+            BlockState::Failed => return Ok(complete("ROLLBACK")),
+            BlockState::Idle | BlockState::Implicit => self.notice("WARNING", "25P01", NO_TRANSACTION),
+            BlockState::Explicit => {}
         }
-        if let Some(transaction) = transaction {
-            spawn_blocking(move || transaction.commit()).await??;
-        }
+        commit_one(transaction).await?;
         Ok(complete("COMMIT"))
     }
 
     pub(crate) fn rollback(&mut self) -> Outcome {
-        if self.end_block().0 == TransactionStatus::Idle {
-            self.notice("WARNING", "25P01", "there is no transaction in progress");
+        let (state, _) = self.end_block();
+        if matches!(state, BlockState::Idle | BlockState::Implicit) {
+            self.notice("WARNING", "25P01", NO_TRANSACTION);
         }
         complete("ROLLBACK")
     }
 
-    fn end_block(&mut self) -> (TransactionStatus, Option<millpond_engine::transaction::Transaction>) {
-        self.settings.end_transaction();
+    pub(crate) fn savepoint(&mut self, what: &SavepointVerb) -> Result<Outcome> {
+        let (words, tag) = match what {
+            SavepointVerb::Set(_) => ("SAVEPOINT", "SAVEPOINT"),
+            SavepointVerb::Release(_) => ("RELEASE SAVEPOINT", "RELEASE"),
+            SavepointVerb::RollbackTo(_) => ("ROLLBACK TO SAVEPOINT", "ROLLBACK"),
+        };
+        if self.status() == TransactionStatus::Idle {
+            return Err(Error::new("25P01", format!("{words} can only be used in transaction blocks")));
+        }
         let mut block = self.block.lock();
-        let status = std::mem::replace(&mut block.status, TransactionStatus::Idle);
-        (status, block.transaction.take())
+        match what {
+            SavepointVerb::Set(name) => block.set_savepoint(name)?,
+            SavepointVerb::Release(name) => block.release(name)?,
+            SavepointVerb::RollbackTo(name) => block.rollback_to(name)?,
+        }
+        Ok(complete(tag))
+    }
+
+    /// CREATE and DROP cannot be rolled back: what an implicit block wrote before them is committed first, so that the
+    /// statements take effect in the order they were written.
+    pub(crate) async fn before_definition(&mut self) -> Result<()> {
+        let (state, transaction) = {
+            let mut block = self.block.lock();
+            let written = block.transaction.as_ref().is_some_and(|t| !t.is_empty());
+            let commits = block.state == BlockState::Implicit && written;
+            (block.state, if commits { block.transaction.take() } else { None })
+        };
+        if state == BlockState::Explicit {
+            self.notice("WARNING", "01000", "definitions take effect at once and are not rolled back");
+        }
+        if transaction.is_some() {
+            let message = "definitions take effect at once; the statements before this one were committed";
+            self.notice("WARNING", "01000", message);
+        }
+        commit_one(transaction).await
+    }
+
+    /// After an error in a block nothing is heard but its end.
+    pub(crate) fn refuse_in_failed(&self, statement: &Statement) -> Result<()> {
+        let ends = matches!(
+            statement.kind.as_ref(),
+            Kind::Commit | Kind::Rollback | Kind::Savepoint(SavepointVerb::RollbackTo(_))
+        );
+        if self.status() == TransactionStatus::Failed && !ends {
+            return Err(Error::new(
+                "25P02",
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        Ok(())
+    }
+
+    fn end_block(&mut self) -> (BlockState, Option<Transaction>) {
+        self.settings.end_transaction();
+        self.block.lock().end()
     }
 
     pub(crate) fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<Outcome> {
-        if local && self.status() == TransactionStatus::Idle {
+        if local && self.block.lock().state == BlockState::Idle {
             self.notice("WARNING", "25P01", "SET LOCAL can only be used in transaction blocks");
             return Ok(complete("SET"));
         }
@@ -240,8 +310,18 @@ impl Session {
             return Err(Error::new("25001", "DISCARD ALL cannot run inside a transaction block"));
         }
         self.settings.reset_all();
+        self.prepared.clear();
         Ok(complete("DISCARD ALL"))
     }
+}
+
+const NO_TRANSACTION: &str = "there is no transaction in progress";
+
+async fn commit_one(transaction: Option<Transaction>) -> Result<()> {
+    if let Some(transaction) = transaction {
+        spawn_blocking(move || transaction.commit()).await??;
+    }
+    Ok(())
 }
 
 /// A finished statement.

@@ -2,6 +2,7 @@
 
 use crate::copy::CopyOptions;
 use crate::error::{Error, Result};
+use arrow::datatypes::DataType;
 use sqlparser::ast;
 use sqlparser::tokenizer::Location;
 use std::sync::Arc;
@@ -67,6 +68,23 @@ pub(crate) enum Kind {
     Begin,
     Commit,
     Rollback,
+    Savepoint(SavepointVerb),
+    Prepare {
+        name: String,
+        /// As declared; may be fewer than there are.
+        types: Vec<DataType>,
+        statement: Arc<Kind>,
+        /// Length of its text.
+        bytes: usize,
+    },
+    Execute {
+        name: String,
+        values: Vec<ast::Expr>,
+    },
+    /// `None` = ALL.
+    Deallocate {
+        name: Option<String>,
+    },
     DiscardAll,
     Nothing {
         tag: &'static str,
@@ -95,6 +113,14 @@ pub(crate) struct CreateView {
     pub(crate) query: Box<ast::Query>,
     /// The query as the user wrote it; kept as the view's definition.
     pub(crate) text: String,
+}
+
+/// What is done with the savepoint of that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SavepointVerb {
+    Set(String),
+    Release(String),
+    RollbackTo(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -80,7 +80,11 @@ struct Server {
 
 impl Server {
     async fn open(dir: &Path) -> Server {
-        let database = Database::open(dir, DatabaseOptions::default(), Arc::new(Adders)).expect("opens");
+        Server::open_with(dir, DatabaseOptions::default()).await
+    }
+
+    async fn open_with(dir: &Path, options: DatabaseOptions) -> Server {
+        let database = Database::open(dir, options, Arc::new(Adders)).expect("opens");
         let instance = Instance::start(database).await.expect("starts");
         let session = Session::new(instance.clone(), "tester", "millpond");
         Server { instance, session }
@@ -91,7 +95,11 @@ impl Server {
         match self.session.parse(sql) {
             Err(error) => write_error(&mut out, &error),
             Ok(statements) => {
+                let several = statements.len() > 1;
                 for statement in statements {
+                    if several {
+                        self.session.open_implicit();
+                    }
                     let outcome = self.session.execute(&statement, vec![], Arc::new(AtomicBool::new(false))).await;
                     let result = match outcome {
                         Ok(outcome) => show(outcome, &mut out).await,
@@ -105,6 +113,9 @@ impl Server {
                         write_error(&mut out, &error);
                         break;
                     }
+                }
+                if let Err(error) = self.session.close_implicit().await {
+                    write_error(&mut out, &error);
                 }
             }
         }
@@ -316,4 +327,39 @@ async fn a_cancelled_statement_says_so() {
     assert_eq!(error.sqlstate, "57014");
     let out = server.run(&format!("SET statement_timeout = '200ms'; {sql}")).await;
     assert!(out.contains("ERROR 57014: canceling statement due to statement timeout"), "{out}");
+}
+
+/// Two sessions share the bound; what ends, goes back or fails gives its bytes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn open_transactions_share_a_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = DatabaseOptions { transactions_bytes_max: 1 << 20, ..Default::default() };
+    let mut one = Server::open_with(dir.path(), options).await;
+    let mut two =
+        Server { instance: one.instance.clone(), session: Session::new(one.instance.clone(), "b", "millpond") };
+    assert!(
+        !one.run("CREATE STREAM s (v text); CREATE TABLE t (id bigint PRIMARY KEY, v text)").await.contains("ERROR")
+    );
+    let insert = "INSERT INTO s SELECT repeat('x', 1000) FROM generate_series(1, 600)";
+    let full = "ERROR 53200: all open transactions together may hold 1024 KiB of rows\n\
+                HINT: Try again when other transactions have ended, or write in smaller ones.\n";
+    for end in ["COMMIT", "ROLLBACK", "SELECT 1 / 0; COMMIT"] {
+        one.run("BEGIN").await;
+        assert_eq!(one.run(insert).await, "INSERT 0 600\n");
+        assert_eq!(two.run(insert).await, full, "{end}");
+        one.run(end).await;
+        one.run("ROLLBACK").await;
+        assert_eq!(two.run(insert).await, "INSERT 0 600\n", "{end}");
+    }
+    one.run("BEGIN; SAVEPOINT a").await;
+    for _ in 0..5 {
+        assert_eq!(one.run(insert).await, "INSERT 0 600\n");
+        assert_eq!(one.run(insert).await, full);
+        assert_eq!(one.run("ROLLBACK TO a").await, "ROLLBACK\n");
+        let rows = "INSERT INTO t SELECT value, 'x' FROM generate_series(1, 2000) g(value)";
+        assert_eq!(one.run(rows).await, "INSERT 0 2000\n");
+        assert!(one.run("INSERT INTO t VALUES (3000, ''), (1, 'duplicate')").await.contains("23505"));
+        assert_eq!(one.run("ROLLBACK TO a").await, "ROLLBACK\n");
+    }
+    assert_eq!(two.run(insert).await, "INSERT 0 600\n");
 }

@@ -125,7 +125,7 @@ impl Connection {
             Frontend::Flush => self.wire.flush(&CancelFlag::default()).await?,
             Frontend::Sync => {
                 self.skip_until_sync = false;
-                self.sync();
+                self.end_implicit().await?;
                 self.ready();
             }
             Frontend::Terminate => return Err(End::Closed.into()),
@@ -135,7 +135,7 @@ impl Connection {
         Ok(())
     }
 
-    /// A simple query: statements run in order, the first error ends it.
+    /// A simple query: statements run in order as one transaction, the first error ends it.
     async fn query(&mut self, sql: &str) -> Result<(), Stop> {
         self.named.forget_unnamed();
         match self.run_statements(sql).await {
@@ -143,11 +143,26 @@ impl Connection {
             Err(Stop::Error(error)) => self.report(&error),
             Err(end) => return Err(end),
         }
+        self.end_implicit().await?;
+        self.ready();
+        Ok(())
+    }
+
+    /// The query string or the pipeline is over, and with it the transaction its statements made up.
+    async fn end_implicit(&mut self) -> Result<(), Stop> {
+        match self.commit_implicit().await {
+            Err(Stop::Error(error)) => self.report(&error),
+            other => other?,
+        }
         if self.session.status() == TransactionStatus::Idle {
             self.named.end_transaction();
         }
-        self.ready();
         Ok(())
+    }
+
+    async fn commit_implicit(&mut self) -> Result<(), Stop> {
+        let flag = self.registration.handle.begin();
+        Ok(self.wire.to_its_end(&flag, self.session.close_implicit()).await??)
     }
 
     async fn run_statements(&mut self, sql: &str) -> Result<(), Stop> {
@@ -162,14 +177,18 @@ impl Connection {
         if statements.is_empty() {
             put_empty_query(&mut self.wire.out);
         }
-        for statement in &statements {
-            self.run_statement(statement).await?;
+        for (index, statement) in statements.iter().enumerate() {
+            // One statement alone commits by itself.
+            if statements.len() > 1 {
+                self.session.open_implicit();
+            }
+            self.run_statement(statement, index + 1 == statements.len()).await?;
             self.put_notices();
         }
         Ok(())
     }
 
-    async fn run_statement(&mut self, statement: &Statement) -> Result<(), Stop> {
+    async fn run_statement(&mut self, statement: &Statement, last: bool) -> Result<(), Stop> {
         let flag = self.registration.handle.begin();
         let outcome = self.session.execute(statement, Vec::new(), flag.clone());
         match self.wire.to_its_end(&flag, outcome).await?? {
@@ -182,7 +201,13 @@ impl Connection {
                 cursor.send(&mut self.wire, &flag, &formats, None, zone_seconds).await?;
                 Ok(())
             }
-            other => self.finish_outcome(other, &flag).await,
+            other => {
+                // So that a commit that fails is not preceded by the last statement's success.
+                if last && matches!(other, Outcome::Complete { .. }) {
+                    self.commit_implicit().await?;
+                }
+                self.finish_outcome(other, &flag).await
+            }
         }
     }
 

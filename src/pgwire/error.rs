@@ -111,6 +111,8 @@ fn engine_error(error: millpond_engine::Error) -> WireError {
         Error::NullValue { .. } => "23502",
         Error::Compute(message) => compute_sqlstate(message),
         Error::ViewStopped { .. } => "55000",
+        Error::Locked { .. } => "55P03",
+        Error::Memory { .. } => "53200",
         Error::Limit(_) => "54000",
         Error::Unsupported(_) => "0A000",
         Error::Stopped(_) => CANCELED,

@@ -13,7 +13,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use millpond_sql::value::decode_parameter;
 use millpond_sql::value::oid::{self, oid_of_type, type_of_oid};
-use millpond_sql::{Outcome, Prepared, Statement, TransactionStatus};
+use millpond_sql::{Outcome, Prepared, Statement};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -255,6 +255,7 @@ impl Connection {
             return Ok(PortalState::Done);
         }
         let parameters = std::mem::take(&mut portal.parameters);
+        self.session.open_implicit();
         let outcome = self.session.execute(statement, parameters, flag.clone());
         match self.wire.to_its_end(flag, outcome).await?? {
             Outcome::Rows(rows) => {
@@ -267,13 +268,6 @@ impl Connection {
                 self.finish_outcome(other, flag).await?;
                 Ok(PortalState::Done)
             }
-        }
-    }
-
-    /// Sync: an implicit transaction ends here.
-    pub fn sync(&mut self) {
-        if self.session.status() == TransactionStatus::Idle {
-            self.named.end_transaction();
         }
     }
 }

@@ -182,14 +182,15 @@ pub(super) fn pieces(template: &str) -> Result<Vec<Piece>> {
 }
 
 fn pattern(rest: &str) -> Result<Option<(Field, &str)>> {
-    if let Some(refused) = REFUSED.iter().find(|pattern| rest.starts_with(**pattern)) {
+    let known = PATTERNS.iter().chain(&LETTERS).find(|(text, _)| rest.starts_with(text));
+    let refused = REFUSED.iter().find(|pattern| rest.starts_with(**pattern));
+    if let Some(refused) = refused.filter(|refused| known.is_none_or(|(text, _)| text.len() < refused.len())) {
         return Err(Error::unsupported(
             format!("the template pattern {refused} is not supported"),
             "Put text between double quotes, or use other patterns.",
         ));
     }
-    let mut all = PATTERNS.iter().chain(&LETTERS);
-    Ok(all.find_map(|(text, field)| rest.strip_prefix(text).map(|after| (*field, after))))
+    Ok(known.map(|(text, field)| (*field, &rest[text.len()..])))
 }
 
 fn push_text(pieces: &mut Vec<Piece>, text: &str) {

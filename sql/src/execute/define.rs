@@ -1,9 +1,10 @@
-//! Statements that change the catalog: CREATE and DROP. They take effect at once, also inside a transaction block.
+//! Statements that change the catalog: CREATE and DROP. They take effect at once, also inside a transaction block;
+//! what an implicit block wrote before them is committed first.
 
 use crate::ddl;
 use crate::error::{Error, Result};
 use crate::rows::Limits;
-use crate::session::{Outcome, Session, TransactionStatus, complete};
+use crate::session::{Outcome, Session, complete};
 use crate::statement::{CreateView, DropNoun, Kind};
 use crate::view;
 use millpond_engine::ObjectId;
@@ -29,7 +30,6 @@ impl Session {
             Kind::CreateView(create) => (&create.name, create.if_not_exists, "CREATE MATERIALIZED VIEW"),
             _ => return Err(Error::internal("not a CREATE statement")),
         };
-        self.warn_of_definition();
         check_name(name)?;
         let existing = self.instance.database.catalog().get(name).cloned();
         if let Some(existing) = existing {
@@ -41,6 +41,7 @@ impl Session {
             self.notice("NOTICE", "42P07", format!("{message}, skipping"));
             return Ok(complete(tag));
         }
+        self.before_definition().await?;
         match kind {
             Kind::CreateStream(create) => {
                 self.create_object(ddl::stream(create)?).await?;
@@ -126,7 +127,6 @@ impl Session {
         if_exists: bool,
         cascade: bool,
     ) -> Result<Outcome> {
-        self.warn_of_definition();
         let catalog = self.instance.database.catalog();
         let mut dropped: Vec<Arc<Object>> = Vec::new();
         for name in names {
@@ -148,17 +148,12 @@ impl Session {
             self.notice("NOTICE", "00000", format!("drop cascades to {} {}", object.kind.noun(), object.name));
         }
         if !dropped.is_empty() {
+            self.before_definition().await?;
             let ids: Vec<ObjectId> = dropped.iter().map(|o| o.id).collect();
             let database = self.instance.database.clone();
             spawn_blocking(move || database.drop_objects(&ids)).await??;
         }
         Ok(complete(noun.tag()))
-    }
-
-    fn warn_of_definition(&mut self) {
-        if self.status() == TransactionStatus::InTransaction {
-            self.notice("WARNING", "01000", "definitions take effect at once and are not rolled back");
-        }
     }
 }
 

@@ -2,13 +2,22 @@
 
 use super::Input;
 use crate::error::{Error, Result};
-use crate::statement::{Kind, Show};
+use crate::statement::{Kind, SavepointVerb, Show};
 use sqlparser::tokenizer::Token;
 
 impl Input<'_> {
     pub(super) fn session_statement(&mut self, first: &str) -> Result<Kind> {
         match first {
             "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" => self.transaction(first),
+            "SAVEPOINT" => {
+                self.skip_words(1);
+                Ok(Kind::Savepoint(SavepointVerb::Set(self.column()?)))
+            }
+            "RELEASE" => {
+                self.skip_words(1);
+                self.eat_word("SAVEPOINT");
+                Ok(Kind::Savepoint(SavepointVerb::Release(self.column()?)))
+            }
             "SET" => self.set(),
             "RESET" => self.reset(),
             "SHOW" => self.show(),
@@ -16,15 +25,6 @@ impl Input<'_> {
                 self.skip_words(1);
                 self.any_word()?;
                 Ok(Kind::DiscardAll)
-            }
-            "DEALLOCATE" => {
-                self.skip_words(1);
-                self.eat_word("PREPARE");
-                let all = self.eat_word("ALL");
-                if !all {
-                    self.column()?;
-                }
-                Ok(Kind::Nothing { tag: if all { "DEALLOCATE ALL" } else { "DEALLOCATE" } })
             }
             "FLUSH" => self.nothing(1, "FLUSH"),
             "UNLISTEN" => {
@@ -62,8 +62,9 @@ impl Input<'_> {
             self.transaction_modes()?;
             return Ok(Kind::Begin);
         }
-        if self.eat_word("TO") {
-            return Err(Error::unsupported("savepoints are not supported", "Commit smaller transactions."));
+        if matches!(first, "ROLLBACK" | "ABORT") && self.eat_word("TO") {
+            self.eat_word("SAVEPOINT");
+            return Ok(Kind::Savepoint(SavepointVerb::RollbackTo(self.column()?)));
         }
         if self.eat_word("PREPARED") {
             return Err(Error::unsupported("prepared transactions are not supported", "Use a plain COMMIT."));

@@ -102,7 +102,9 @@ fn object(id: u32, name: &str, kind: ObjectKind, columns: &[(&str, DataType)]) -
 fn context() -> SessionContext {
     let facts = facts();
     let config = SessionConfig::new().with_default_catalog_and_schema("millpond", "public").with_target_partitions(1);
-    let context = SessionContext::new_with_config(config);
+    let mut state = SessionContext::new_with_config(config).state();
+    crate::dialect::install(&mut state).unwrap();
+    let context = SessionContext::new_with_state(state);
     let database = MemoryCatalogProvider::new();
     let register = |name, schema| database.register_schema(name, schema).map(|_| ());
     register("public", Arc::new(MemorySchemaProvider::new())).unwrap();
