@@ -21,6 +21,9 @@ use tokio::sync::watch;
 
 /// Least number of threads that run statements, so that one busy query cannot starve new connections.
 const WORKER_THREADS_MIN: usize = 4;
+/// Stack of a thread; address space only, until it is used. The planner takes up to 10 KiB for each link of a chain of
+/// operators, and statements may have a thousand (`sql/src/parser/depth.rs`).
+const STACK_BYTES: usize = 64 << 20;
 /// Compiled modules, in the data directory; may be deleted while the server is down.
 const CODE_CACHE: &str = "cache/modules";
 /// How long blocking work may linger after the database is closed.
@@ -45,6 +48,7 @@ pub fn run(options: &ServeOptions) -> Result<()> {
     let _lock = lock_directory(&options.data_dir)?;
     let threads = std::thread::available_parallelism().map_or(WORKER_THREADS_MIN, |n| n.get().max(WORKER_THREADS_MIN));
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(STACK_BYTES)
         .worker_threads(threads)
         .enable_all()
         .build()

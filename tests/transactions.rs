@@ -194,6 +194,32 @@ async fn for_update_keeps_others_out() {
     assert_eq!(server.psql("SELECT v FROM t"), "200");
 }
 
+/// Who waits for a lock can be cancelled and timed out, whatever waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_for_a_lock_ends_when_the_statement_does() {
+    let dir = scratch();
+    let server = Server::start(dir.path());
+    server.psql(SCHEMA);
+    let (one, two) = (connect(&server).await, connect(&server).await);
+    one.batch_execute("BEGIN; INSERT INTO t VALUES (1, 'held')").await.unwrap();
+    two.batch_execute("SET statement_timeout = '200ms'").await.unwrap();
+    for statement in
+        ["UPDATE t SET v = ''", "DELETE FROM t", "INSERT INTO t VALUES (2, '')", "SELECT * FROM t FOR UPDATE"]
+    {
+        let error = two.batch_execute(statement).await.unwrap_err();
+        assert_eq!(error.code().map(|code| code.code()), Some("57014"), "{statement}");
+    }
+    two.batch_execute("SET statement_timeout = 0").await.unwrap();
+    let cancel = two.cancel_token();
+    let waits = tokio::spawn(async move { two.batch_execute("UPDATE t SET v = ''").await });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
+    let error = waits.await.unwrap().unwrap_err();
+    assert_eq!(error.code().map(|code| code.code()), Some("57014"));
+    one.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(server.psql("SELECT v FROM t"), "held");
+}
+
 /// A row inserted by two blocks at a time: the second waits for the first, and loses or wins by how that one ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_two_blocks_is_decided_at_the_statement() {

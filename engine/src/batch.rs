@@ -7,6 +7,15 @@ use arrow::datatypes::{DataType, IntervalUnit, Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
+/// Memory of the rows, in bytes. Of buffers that are shared with other batches only this one's part counts.
+pub fn memory_bytes(batch: &RecordBatch) -> usize {
+    let column = |column: &ArrayRef| {
+        let data = column.to_data();
+        data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+    };
+    batch.columns().iter().map(column).sum()
+}
+
 /// Rows per chunk of stored state and of amplified output.
 pub(crate) const CHUNK_ROWS: usize = 8192;
 

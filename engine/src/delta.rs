@@ -4,7 +4,8 @@
 //! weight column at all. The sum of all deltas of a relation since the beginning is the relation itself; no prefix
 //! of them, cut at a tick, has a row of negative total weight.
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use crate::batch::memory_bytes;
+use arrow::array::RecordBatch;
 
 /// A batch of signed rows.
 #[derive(Clone, Debug)]
@@ -34,12 +35,7 @@ impl Delta {
 
     /// Memory of the rows, in bytes. Of buffers that are shared with other deltas only this one's part counts.
     pub fn bytes(&self) -> usize {
-        let column = |column: &ArrayRef| {
-            let data = column.to_data();
-            data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
-        };
-        self.batch.columns().iter().map(column).sum::<usize>()
-            + self.weights.as_ref().map_or(0, |w| size_of_val(&w[..]))
+        memory_bytes(&self.batch) + self.weights.as_ref().map_or(0, |w| size_of_val(&w[..]))
     }
 
     /// Weight of row `row`.

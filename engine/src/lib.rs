@@ -33,5 +33,6 @@ pub mod subscription;
 mod ticker;
 pub mod transaction;
 
+pub use batch::memory_bytes;
 pub use error::{Error, Result};
 pub use ids::{Epoch, ObjectId, Offset, PartitionId, Weight};

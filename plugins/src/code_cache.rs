@@ -22,6 +22,7 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use wasmtime::component::Component;
 
@@ -39,6 +40,10 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 #[derive(Debug)]
 pub(crate) struct CodeCache {
     directory: PathBuf,
+    /// This process' user, as files it makes show it.
+    owner: u32,
+    /// Makes the names of unfinished files differ.
+    writes: AtomicU64,
 }
 
 type Key = [u8; 32];
@@ -48,7 +53,9 @@ impl CodeCache {
     pub(crate) fn open(directory: &Path) -> Result<CodeCache> {
         let context = |e| Error::io(format!("creating {}", directory.display()), e);
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(context)?;
-        let cache = CodeCache { directory: directory.to_path_buf() };
+        let probe = directory.join(format!("{}.owner", std::process::id()));
+        let owner = File::create(&probe).and_then(|file| file.metadata()).map_err(context)?.uid();
+        let cache = CodeCache { directory: directory.to_path_buf(), owner, writes: AtomicU64::new(0) };
         for entry in fs::read_dir(directory).map_err(context)?.flatten() {
             if !entry.file_name().to_string_lossy().ends_with(SUFFIX) {
                 cache.remove(&entry.path());
@@ -87,7 +94,7 @@ impl CodeCache {
             Err(e) => return Err(e),
         };
         let found = file.metadata()?;
-        if !is_private(&fs::metadata(&self.directory)?, &found) {
+        if !self.is_private(&fs::metadata(&self.directory)?, &found) {
             return Err(io::Error::other("others can write to it or own it"));
         }
         if found.len() > FILE_BYTES_MAX {
@@ -108,8 +115,8 @@ impl CodeCache {
             return Err(io::Error::other("it is too large"));
         }
         self.make_room(bytes)?;
-        let unfinished = path.with_extension("tmp");
-        let _ = fs::remove_file(&unfinished);
+        let number = self.writes.fetch_add(1, Ordering::Relaxed);
+        let unfinished = path.with_extension(format!("{}-{number}.tmp", std::process::id()));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
         let written = file
             .write_all(&[&MAGIC[..], key, Sha256::digest(code).as_slice()].concat())
@@ -142,17 +149,17 @@ impl CodeCache {
         Ok(())
     }
 
+    /// Whether directory and file are this process' own and nobody else can write to them.
+    fn is_private(&self, directory: &Metadata, file: &Metadata) -> bool {
+        let ours = |m: &Metadata| m.uid() == self.owner && m.mode() & WRITABLE_BY_OTHERS == 0;
+        file.is_file() && ours(directory) && ours(file)
+    }
+
     fn remove(&self, path: &Path) {
         if let Err(error) = fs::remove_file(path) {
             tracing::warn!(file = %path.display(), %error, "cannot be removed");
         }
     }
-}
-
-/// Whether directory and file have one owner and nobody else can write to them.
-fn is_private(directory: &Metadata, file: &Metadata) -> bool {
-    let closed = |m: &Metadata| m.mode() & WRITABLE_BY_OTHERS == 0;
-    file.is_file() && directory.uid() == file.uid() && closed(directory) && closed(file)
 }
 
 /// The code in a file's bytes, if they are whole and for `key`.

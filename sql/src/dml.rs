@@ -73,6 +73,7 @@ pub(crate) fn returning(
 pub(crate) fn with_columns(insert: &Insert, object: &Object) -> Result<Insert> {
     let mut insert = insert.clone();
     (insert.on, insert.returning, insert.table_alias) = (None, None, None);
+    name_first_columns(&mut insert, object);
     let named: Vec<String> = insert.columns.iter().map(|c| object_name(c).unwrap_or_default()).collect();
     let Some(SetExpr::Values(values)) = insert.source.as_mut().map(|s| s.body.as_mut()) else { return Ok(insert) };
     let defaults = crate::ddl::default_exprs(object);
@@ -95,6 +96,17 @@ pub(crate) fn with_columns(insert: &Insert, object: &Object) -> Result<Insert> {
         }
     }
     Ok(insert)
+}
+
+/// `INSERT INTO t VALUES (1)` gives the first columns; the others get their defaults.
+fn name_first_columns(insert: &mut Insert, object: &Object) {
+    let Some(SetExpr::Values(values)) = insert.source.as_ref().map(|source| source.body.as_ref()) else { return };
+    let width = values.rows.first().map_or(0, |row| row.content.len());
+    if insert.columns.is_empty() && width < object.columns.len() && values.rows.iter().all(|r| r.content.len() == width)
+    {
+        let name = |column: &Column| ast::ObjectName::from(vec![Ident::with_quote('"', &column.name)]);
+        insert.columns = object.columns.iter().take(width).map(name).collect();
+    }
 }
 
 fn is_default(expr: &ast::Expr) -> bool {
@@ -182,7 +194,8 @@ impl Change {
         for (n, &index) in self.assigned.iter().enumerate() {
             after[index] = batch.column(width + n).clone();
         }
-        check(&self.table, &after)?;
+        check_not_null(&self.table, &after)?;
+        check_lengths(&self.table, &after)?;
         Ok((shaped(&self.table, before, batch.num_rows())?, shaped(&self.table, after, batch.num_rows())?))
     }
 }
@@ -217,14 +230,18 @@ pub(crate) fn complete(object: &Object, sources: &[Option<usize>], batch: &Recor
             },
         });
     }
-    check(object, &columns)?;
-    shaped(object, columns, rows)
+    check_not_null(object, &columns)?;
+    let batch = shaped(object, columns, rows)?;
+    check_lengths(object, batch.columns())?;
+    Ok(batch)
 }
 
 /// Checks and shapes a batch that has all the object's columns in order.
 pub(crate) fn checked(object: &Object, batch: &RecordBatch) -> Result<RecordBatch> {
-    check(object, batch.columns())?;
-    shaped(object, batch.columns().to_vec(), batch.num_rows())
+    check_not_null(object, batch.columns())?;
+    let batch = shaped(object, batch.columns().to_vec(), batch.num_rows())?;
+    check_lengths(object, batch.columns())?;
+    Ok(batch)
 }
 
 /// A NULL among literal VALUES is met while they are planned, under the list's own column names.
@@ -248,9 +265,8 @@ fn not_null_violation(column: &str, object: &Object) -> Error {
     )
 }
 
-/// The columns' constraints.
-fn check(object: &Object, columns: &[ArrayRef]) -> Result<()> {
-    check_not_null(object, columns)?;
+/// The lengths of `varchar(n)`; the columns have their own types.
+fn check_lengths(object: &Object, columns: &[ArrayRef]) -> Result<()> {
     for (position, length, name) in crate::ddl::lengths(object) {
         let Some(texts) = columns.get(position).and_then(|column| column.as_string_opt::<i32>()) else { continue };
         // As many characters as bytes at most: counting is needed for the long ones only.

@@ -178,7 +178,7 @@ fn from_datafusion(error: &DataFusionError) -> Error {
 
 fn from_arrow(error: &ArrowError) -> Error {
     match error {
-        ArrowError::DivideByZero => Error::new("22012", "division by zero"),
+        ArrowError::DivideByZero => division_by_zero(),
         ArrowError::ArithmeticOverflow(m) => Error::new("22003", tidy(m)),
         ArrowError::ExternalError(inner) => from_boxed(inner.as_ref()),
         other => {
@@ -231,11 +231,16 @@ fn from_schema(error: &SchemaError) -> Error {
     }
 }
 
+fn division_by_zero() -> Error {
+    Error::new("22012", "division by zero")
+        .with_hint("A condition beside it does not keep rows out: write CASE WHEN x <> 0 THEN a / x END.")
+}
+
 /// Finds the SQLSTATE of an error that is known only by its text.
 fn classify(text: &str) -> Option<Error> {
     let lower = text.to_lowercase();
     if lower.contains("divide by zero") || lower.contains("division by zero") {
-        return Some(Error::new("22012", "division by zero"));
+        return Some(division_by_zero());
     }
     if let Some(name) = between(text, "table '", "' not found") {
         return Some(Error::undefined_relation(name.rsplit('.').next().unwrap_or(name)));

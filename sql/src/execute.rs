@@ -105,9 +105,13 @@ impl Session {
     async fn select(&mut self, query: &ast::Query, parameters: &[ScalarValue], limits: &Limits) -> Result<Rows> {
         let statement = ast::Statement::Query(Box::new(query.clone()));
         if !query.locks.is_empty() {
-            self.lock_tables(query, parameters).await?;
+            self.lock_tables(query, parameters, limits).await?;
         }
-        let source = self.source(&statement, limits).await?;
+        let source = match query.locks.is_empty() {
+            true => self.source(&statement, limits).await?,
+            // What is locked is read as it is now, whatever millpond.read says.
+            false => Source::snapshot(self.snapshot(ReadMode::Strict, limits).await?, self.block.lock().own_changes()),
+        };
         let mut planner = self.planner(source, limits)?;
         let (plan, _) = planner.plan_with(statement, parameters).await?;
         only_reads(&plan)?;

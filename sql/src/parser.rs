@@ -5,9 +5,12 @@
 
 mod copy;
 mod create;
+mod depth;
 mod lock;
 mod prepare;
 mod session;
+
+pub(crate) use depth::check_statement;
 
 use crate::error::{Error, Result, position_of};
 use crate::statement::{DropNoun, Kind, Statement, folded, object_name};
@@ -27,6 +30,7 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
         let position = position_of(sql, e.location.line as usize, e.location.column as usize);
         Error { position, ..Error::syntax(format!("syntax error: {}", e.message)) }
     })?;
+    depth::check_tokens(&tokens)?;
     let parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
     let mut input = Input { parser, text: sql };
     let text: Arc<str> = Arc::from(sql);

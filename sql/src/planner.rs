@@ -6,6 +6,7 @@
 use crate::dialect;
 use crate::error::{Error, Result};
 use crate::parameters::declared_type;
+use crate::parser::check_statement;
 use crate::pg_catalog::{self, SessionInfo};
 use crate::relation::{Relation, WITH_SYSTEM_COLUMNS, no_offsets_yet};
 use crate::rewrite::{self, Needs};
@@ -145,6 +146,7 @@ impl Planner {
 
     /// Rewrites and plans `statement`; `parameters[i]` is the type of `$i+1`.
     pub(crate) async fn plan(&mut self, statement: Statement, parameters: &[DataType]) -> Result<(LogicalPlan, Needs)> {
+        check_statement(&statement)?;
         let mut statement = statement;
         pg_catalog::rewrite(&mut statement);
         let needs = rewrite::rewrite(&mut statement, &self.source.catalog, &self.limits)?;

@@ -18,8 +18,9 @@ use millpond_engine::catalog::{Catalog, ObjectKind, SYSTEM_COLUMNS};
 use millpond_engine::function::CallLimits;
 use sqlparser::ast::{
     ExcludeSelectItem, Expr, FunctionArg, FunctionArgExpr, Ident, JoinConstraint, JoinOperator, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableAlias,
-    TableFactor, TableWithJoins, Value, Visit, VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions,
+    ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
+    Statement, TableAlias, TableFactor, TableWithJoins, Value, Visit, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    visit_expressions,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -64,10 +65,19 @@ impl VisitorMut for Rewriter<'_> {
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
             self.local.insert(folded(&cte.alias.name));
         }
+        if let Err(error) = counts_rows(&query.body) {
+            return ControlFlow::Break(error);
+        }
         if let SetExpr::Values(values) = query.body.as_mut()
             && !(self.inserts && self.ordered.is_empty())
         {
             values.rows.iter_mut().flat_map(|row| &mut row.content).for_each(dialect::literal);
+            if self.inserts {
+                match dialect::union_of(values) {
+                    Ok(union) => *query.body = union,
+                    Err(error) => return ControlFlow::Break(error),
+                }
+            }
         }
         let ordered = query.order_by.as_ref().is_some_and(names_system_column);
         self.ordered.push(ordered && matches!(*query.body, SetExpr::Select(_)));
@@ -172,6 +182,7 @@ impl Rewriter<'_> {
     fn from(&mut self, from: &mut TableWithJoins, named: bool, items: &mut Vec<FromItem>) -> Result<()> {
         self.factor(&mut from.relation, named, Vec::new(), items)?;
         for join in &mut from.joins {
+            keeps_its_key(&join.join_operator)?;
             let merged = match constraint(&join.join_operator) {
                 Some(JoinConstraint::Using(names)) => {
                     names.iter().filter_map(|n| n.0.last()?.as_ident().cloned()).collect()
@@ -367,6 +378,35 @@ fn qualifier_of(factor: &TableFactor) -> Option<Ident> {
         }
         _ => None,
     }
+}
+
+/// DataFusion takes the merged column of USING from the left side, which is NULL where only the right one has a row.
+fn keeps_its_key(operator: &JoinOperator) -> Result<()> {
+    use JoinOperator as J;
+    match operator {
+        J::Right(c) | J::RightOuter(c) | J::FullOuter(c)
+            if matches!(c, JoinConstraint::Using(_) | JoinConstraint::Natural) =>
+        {
+            Err(Error::unsupported(
+                "RIGHT and FULL joins with USING or NATURAL are not supported",
+                "Write ON a.x = b.x, and coalesce(a.x, b.x) for the merged column.",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// DataFusion keeps all rows that have, or have not, an equal one on the other side; SQL counts them off one by one.
+fn counts_rows(body: &SetExpr) -> Result<()> {
+    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return Ok(()) };
+    if matches!(op, SetOperator::Except | SetOperator::Intersect) && matches!(set_quantifier, SetQuantifier::All) {
+        return Err(Error::unsupported(
+            format!("{op} ALL is not supported"),
+            format!("Use {op}, which removes duplicates."),
+        ));
+    }
+    counts_rows(left)?;
+    counts_rows(right)
 }
 
 fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {

@@ -6,18 +6,23 @@
 //! the block's, handed back at the end. A writer of a block that is dropped instead of finished fails the block.
 
 use crate::error::{Error, Result};
+use crate::rows::Limits;
 use crate::session::TransactionStatus;
 use arrow::array::RecordBatch;
+use millpond_engine::ObjectId;
 use millpond_engine::catalog::{Object, ObjectKind};
 use millpond_engine::database::Database;
 use millpond_engine::transaction::{OwnChanges, Savepoint, Transaction};
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 
 /// Savepoints a block may have at a time.
 const SAVEPOINTS_MAX: usize = 65_536;
+/// How often a statement that waits for a lock looks whether it was cancelled.
+const LOCK_SLICE: Duration = Duration::from_millis(50);
 
 /// What the session's statements are part of.
 pub(crate) struct Block {
@@ -184,6 +189,19 @@ impl Writer {
         .await?;
         self.transaction = Some(transaction);
         Ok(answer?)
+    }
+
+    /// Locks a table, waiting at most `wait`; the statement's own end is looked for on the way.
+    pub(crate) async fn lock(&mut self, table: ObjectId, wait: Duration, limits: &Limits) -> Result<()> {
+        let until = Instant::now() + wait;
+        loop {
+            let slice = LOCK_SLICE.min(until.saturating_duration_since(Instant::now()));
+            let locked = self.run(move |t| t.lock_table(table, slice)).await;
+            match locked {
+                Err(error) if error.sqlstate == "55P03" && Instant::now() < until => limits.check()?,
+                locked => return locked,
+            }
+        }
     }
 
     /// Adds rows to a stream or table.

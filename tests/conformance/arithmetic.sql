@@ -74,3 +74,5 @@ SELECT mod(5.5,2)
 SELECT 3 = 3.0
 -- differs: the position is not known
 SELECT 1 = true
+SELECT 'NaN'::float8 / 0
+SELECT x * 10 FROM (VALUES ('Infinity'::float8), (1e308)) v(x)

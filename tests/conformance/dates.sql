@@ -29,6 +29,11 @@ SELECT localtimestamp is not null
 SELECT current_time is not null
 SELECT timestamptz '2013-01-01 10:00+00' at time zone 'America/New_York'
 SELECT timestamp '2013-01-01 10:00' at time zone 'America/New_York'
+SELECT timestamp '2024-11-03 01:30' at time zone 'America/New_York'
+SELECT timestamp '2024-03-10 02:30' at time zone 'America/New_York'
+-- differs: numeric time zones are refused
+SELECT timestamptz '2020-01-01 00:00+00' at time zone '+05:00'
+SELECT to_char('infinity'::timestamp, 'YYYY')
 SELECT make_date(2013,1,2)
 -- differs: date_part gives integer
 SELECT date_part('year', date '2013-05-05')

@@ -45,3 +45,5 @@ SELECT starts_with('abc','ab')
 SELECT 'abc' ^@ 'ab'
 -- differs: no json
 SELECT json_build_object('a',1)
+SELECT 'a.c' SIMILAR TO 'a\.c'
+SELECT '-' SIMILAR TO '[a-]'

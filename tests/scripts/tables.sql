@@ -86,3 +86,22 @@ INSERT 0 3
 11|B|BOB
 12|A|CY
 
+
+-- A list inside the query of an INSERT; lengths and ranges are kept.
+CREATE TABLE short (id int PRIMARY KEY, code varchar(3), n bigint);
+INSERT INTO short (id, code) SELECT x, 'q' FROM (VALUES (1), (2)) v(x);
+INSERT INTO short VALUES (3, 'abcd', 1);
+INSERT INTO short VALUES (3, 'äöü', 2147483647 + 1);
+INSERT INTO short VALUES (3, 'äöü', 2147483648);
+SELECT * FROM short ORDER BY id;
+DROP TABLE short;
+----
+CREATE TABLE
+INSERT 0 2
+ERROR:  22001
+ERROR:  22003
+INSERT 0 1
+1|q|NULL
+2|q|NULL
+3|äöü|2147483648
+DROP TABLE

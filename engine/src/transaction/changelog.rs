@@ -4,6 +4,7 @@
 //! each batch whole to the next partition.
 
 use super::own::encode_keys;
+use crate::batch::memory_bytes;
 use crate::catalog::{Object, ObjectKind};
 use crate::consolidate::consolidate;
 use crate::delta::Delta;
@@ -36,8 +37,8 @@ impl Change {
 
     pub(super) fn memory_bytes(&self) -> usize {
         match self {
-            Change::Append(batch) | Change::Insert(batch) | Change::Delete(batch) => batch.get_array_memory_size(),
-            Change::Update { before, after } => before.get_array_memory_size() + after.get_array_memory_size(),
+            Change::Append(batch) | Change::Insert(batch) | Change::Delete(batch) => memory_bytes(batch),
+            Change::Update { before, after } => memory_bytes(before) + memory_bytes(after),
         }
     }
 

@@ -114,8 +114,14 @@ impl Arithmetic {
     fn compute(&self, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
         match left.get().0.data_type() {
             DataType::Decimal128(..) => divide_numeric(left, right),
-            DataType::Float32 => self.floats::<Float32Type>(left, right, |v| v.is_infinite(), |v| v == 0.0),
-            DataType::Float64 => self.floats::<Float64Type>(left, right, |v| v.is_infinite(), |v| v == 0.0),
+            DataType::Float32 => {
+                let is = Tests { infinite: f32::is_infinite, nan: f32::is_nan, zero: |v| v == 0.0 };
+                self.floats::<Float32Type>(left, right, is)
+            }
+            DataType::Float64 => {
+                let is = Tests { infinite: f64::is_infinite, nan: f64::is_nan, zero: |v| v == 0.0 };
+                self.floats::<Float64Type>(left, right, is)
+            }
             _ => self.kernel(left, right),
         }
     }
@@ -130,35 +136,42 @@ impl Arithmetic {
         }
     }
 
+    /// Row by row, so that no row's answer depends on the others of its batch.
     fn floats<T: ArrowPrimitiveType>(
         &self,
         left: &dyn Datum,
         right: &dyn Datum,
-        infinite: fn(T::Native) -> bool,
-        zero: fn(T::Native) -> bool,
+        is: Tests<T::Native>,
     ) -> Result<ArrayRef, ArrowError> {
-        let any = |array: &dyn Array, test: fn(T::Native) -> bool| array.as_primitive::<T>().iter().flatten().any(test);
+        let ((l, l_scalar), (r, r_scalar)) = (left.get(), right.get());
+        let (l, r) = (l.as_primitive::<T>(), r.as_primitive::<T>());
+        let rows = if l_scalar { r.len() } else { l.len() };
+        let any = |test: &dyn Fn(usize, T::Native, T::Native) -> bool| {
+            (0..rows).any(|row| {
+                let (i, j) = (if l_scalar { 0 } else { row }, if r_scalar { 0 } else { row });
+                l.is_valid(i) && r.is_valid(j) && test(row, l.value(i), r.value(j))
+            })
+        };
         let divides = matches!(self.operator, Operator::Divide | Operator::Modulo);
-        if divides && any(right.get().0, zero) && divides_by_zero::<T>(left, right, zero) {
+        if divides && any(&|_, l, r| (is.zero)(r) && !(is.nan)(l)) {
             return Err(ArrowError::DivideByZero);
         }
         let result = self.kernel(left, right)?;
-        if any(&result, infinite) && !any(left.get().0, infinite) && !any(right.get().0, infinite) {
+        let values = result.as_primitive::<T>();
+        if values.values().iter().any(|value| (is.infinite)(*value))
+            && any(&|row, l, r| (is.infinite)(values.value(row)) && !(is.infinite)(l) && !(is.infinite)(r))
+        {
             return Err(ArrowError::ArithmeticOverflow("value out of range: overflow".into()));
         }
         Ok(result)
     }
 }
 
-/// NULL / 0 is NULL: only a row with both operands counts.
-fn divides_by_zero<T: ArrowPrimitiveType>(left: &dyn Datum, right: &dyn Datum, zero: fn(T::Native) -> bool) -> bool {
-    let ((left, left_scalar), (right, right_scalar)) = (left.get(), right.get());
-    let divisors = right.as_primitive::<T>();
-    let rows = if left_scalar { divisors.len() } else { left.len() };
-    (0..rows).any(|row| {
-        let (l, r) = (if left_scalar { 0 } else { row }, if right_scalar { 0 } else { row });
-        left.is_valid(l) && divisors.is_valid(r) && zero(divisors.value(r))
-    })
+/// What there is to know about a float.
+struct Tests<N> {
+    infinite: fn(N) -> bool,
+    nan: fn(N) -> bool,
+    zero: fn(N) -> bool,
 }
 
 fn divide_numeric(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
@@ -251,6 +264,9 @@ mod tests {
             compute(Operator::Divide, floats(vec![Some(1.0)]), floats(vec![Some(0.0)])),
             Err(ArrowError::DivideByZero)
         ));
+        let both = vec![Some(f64::INFINITY), Some(1e308)];
+        assert!(compute(Operator::Multiply, floats(both), floats(vec![Some(10.0), Some(10.0)])).is_err());
+        assert!(compute(Operator::Divide, floats(vec![Some(f64::NAN)]), floats(vec![Some(0.0)])).is_ok());
         assert!(compute(Operator::Divide, floats(vec![None]), floats(vec![Some(0.0)])).is_ok());
     }
 

@@ -129,6 +129,8 @@ impl Format {
         match (self.kind, arrays) {
             (Kind::ToChar, [values, templates]) => {
                 let values = values.as_primitive::<TimestampMicrosecondType>();
+                // Infinity has no fields: NULL, as in Postgres.
+                let values = values.iter().map(|value| value.filter(|v| *v != i64::MAX && *v != i64::MIN));
                 let texts = each_template(templates, template, values, |pieces, micros: i64| {
                     let mut text = String::new();
                     write(&mut text, pieces, micros);

@@ -27,7 +27,7 @@ mod zone;
 pub(crate) use cast::to_type;
 pub(crate) use literal::{literal, narrow, narrow_item};
 pub(crate) use only_value::ONLY_VALUE;
-pub(crate) use spelling::spell;
+pub(crate) use spelling::{spell, union_of};
 
 use crate::error::Result;
 use datafusion::execution::{FunctionRegistry, SessionState};

@@ -5,9 +5,15 @@ use crate::rewrite::string_literal;
 use crate::types::length_max;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, UnaryOperator, Value,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Parens, SetExpr, SetOperator,
+    SetQuantifier, UnaryOperator, Value, Values, visit_expressions,
 };
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+use std::ops::ControlFlow;
 
+/// Largest operand of BETWEEN that is written twice.
+const REPEATED_NODES_MAX: usize = 64;
 /// Names of functions that DataFusion calls otherwise.
 const ALIASES: [(&str, &str); 4] =
     [("ceiling", "ceil"), ("every", "bool_and"), ("variance", "var_samp"), ("sign", "signum")];
@@ -18,7 +24,7 @@ const ALIASES: [(&str, &str); 4] =
 /// 0A000 for SIMILAR TO with a pattern that is not a literal.
 pub(crate) fn spell(expr: &mut Expr) -> Result<()> {
     match expr {
-        Expr::Between { .. } => between(expr),
+        Expr::Between { expr: value, .. } if may_be_repeated(value) => between(expr),
         Expr::SimilarTo { .. } => similar_to(expr)?,
         Expr::UnaryOp { op, expr: operand } => {
             let function = match op {
@@ -134,6 +140,52 @@ fn text_as(digits: &str, data_type: DataType) -> Expr {
     }
 }
 
+/// `VALUES (a, b), (c, d)` → `SELECT a AS column1, b AS column2 UNION ALL SELECT c, d`, for lists inside an INSERT: the
+/// planner would give any of them the columns of the target.
+pub(crate) fn union_of(values: &Values) -> Result<SetExpr> {
+    let select = |row: &Parens<Vec<Expr>>| {
+        let columns: Vec<String> =
+            row.content.iter().enumerate().map(|(n, value)| format!("{value} AS column{}", n + 1)).collect();
+        let text = format!("SELECT {}", columns.join(", "));
+        let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut parser| parser.parse_query());
+        parsed.map(|query| *query.body).map_err(|e| Error::from_parser(&e, ""))
+    };
+    let mut selects = values.rows.iter().map(select).collect::<Result<Vec<_>>>()?;
+    // Pairwise, so that a long list does not nest deeply.
+    while selects.len() > 1 {
+        let mut pairs = Vec::with_capacity(selects.len().div_ceil(2));
+        let mut rest = selects.into_iter();
+        while let Some(left) = rest.next() {
+            pairs.push(match rest.next() {
+                Some(right) => SetExpr::SetOperation {
+                    op: SetOperator::Union,
+                    set_quantifier: SetQuantifier::All,
+                    left: Box::new(left),
+                    right: Box::new(right),
+                },
+                None => left,
+            });
+        }
+        selects = pairs;
+    }
+    selects.pop().ok_or_else(|| Error::syntax("VALUES without a row"))
+}
+
+/// Whether an operand may stand twice: it is small, gives the same value twice, and repeats nothing itself.
+fn may_be_repeated(operand: &Expr) -> bool {
+    let mut nodes = 0;
+    let plain = visit_expressions(operand, |expr| {
+        nodes += 1;
+        let plain = match expr {
+            Expr::Between { .. } | Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => false,
+            Expr::Function(call) => !call.name.to_string().to_lowercase().contains("random"),
+            _ => true,
+        };
+        if plain && nodes <= REPEATED_NODES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    plain.is_continue()
+}
+
 /// `a BETWEEN b AND c` → `(a >= b AND a <= c)`, so that each comparison gets the types of a comparison.
 fn between(expr: &mut Expr) {
     let between = std::mem::replace(expr, null());
@@ -159,23 +211,28 @@ fn similar_to(expr: &mut Expr) -> Result<()> {
         ));
     };
     let op = if *negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
-    let regex = Expr::Value(Value::SingleQuotedString(regex_of(pattern)).into());
+    let Some(regex) = regex_of(pattern) else {
+        return Err(Error::unsupported(
+            "this pattern of SIMILAR TO is not supported",
+            "Use a regular expression: a ~ 'b'. Escaped letters and nested brackets are not read.",
+        ));
+    };
+    let regex = Expr::Value(Value::SingleQuotedString(regex).into());
     let value = std::mem::replace(value.as_mut(), null());
     *expr = nested(Expr::BinaryOp { left: Box::new(value), op, right: Box::new(regex) });
     Ok(())
 }
 
 /// The regular expression of a SQL pattern: `%` is `.*`, `_` is `.`; `| * + ? { } ( ) [ ]` are shared; the rest is text.
-fn regex_of(pattern: &str) -> String {
+/// `None` for what the two read differently: an escaped letter, and set operators in brackets.
+fn regex_of(pattern: &str) -> Option<String> {
     let mut regex = String::from("^(?s:");
     let mut characters = pattern.chars();
     let mut in_brackets = false;
     while let Some(character) = characters.next() {
         match character {
-            '\\' => match characters.next() {
-                Some(escaped) => push_escaped(&mut regex, escaped),
-                None => regex.push_str("\\\\"),
-            },
+            '\\' => push_escaped(&mut regex, characters.next().filter(|c| !c.is_alphanumeric())?),
+            '[' | '&' | '~' if in_brackets => return None,
             '%' if !in_brackets => regex.push_str(".*"),
             '_' if !in_brackets => regex.push('.'),
             '.' | '^' | '$' if !in_brackets => push_escaped(&mut regex, character),
@@ -186,11 +243,11 @@ fn regex_of(pattern: &str) -> String {
         }
     }
     regex.push_str(")$");
-    regex
+    Some(regex)
 }
 
 fn push_escaped(regex: &mut String, character: char) {
-    if !character.is_alphanumeric() {
+    if character.is_ascii_punctuation() {
         regex.push('\\');
     }
     regex.push(character);
@@ -202,7 +259,9 @@ mod tests {
 
     #[test]
     fn sql_patterns_become_regular_expressions() {
-        assert_eq!(regex_of("a(b|c)%"), "^(?s:a(b|c).*)$");
-        assert_eq!(regex_of("a.\\%_[x_%]"), "^(?s:a\\.\\%.[x_%])$");
+        assert_eq!(regex_of("a(b|c)%").as_deref(), Some("^(?s:a(b|c).*)$"));
+        assert_eq!(regex_of("a.\\%_[x_%]").as_deref(), Some("^(?s:a\\.\\%.[x_%])$"));
+        assert_eq!(regex_of("\\d"), None);
+        assert_eq!(regex_of("[a&&b]"), None);
     }
 }

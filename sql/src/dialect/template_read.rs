@@ -99,19 +99,24 @@ fn read_field<'a>(parts: &mut Parts, field: Field, rest: &'a str) -> Result<&'a 
             return name(&DAYS, matches!(field, Field::DayShort(_))).map(|found| found.1).ok_or(Fault::Value);
         }
         Field::Meridiem { .. } => {
-            let letters: String = rest.chars().filter(|c| *c != '.').take(2).collect();
-            parts.afternoon = Some(match letters.to_ascii_uppercase().as_str() {
-                "AM" => false,
-                "PM" => true,
-                _ => return Err(Fault::Value),
-            });
-            let dotted = rest.get(1..2) == Some(".");
-            return Ok(&rest[if dotted { 4.min(rest.len()) } else { 2 }..]);
+            let (afternoon, after) = meridiem(rest).ok_or(Fault::Value)?;
+            parts.afternoon = Some(afternoon);
+            return Ok(after);
         }
         _ => number(rest, digits(field).ok_or(Fault::Pattern(field))?).ok_or(Fault::Value)?,
     };
     parts.set(field, value, rest.len() - after.len());
     Ok(after)
+}
+
+/// `AM`, `p.m.`: whether it is the afternoon, and what follows.
+fn meridiem(rest: &str) -> Option<(bool, &str)> {
+    fn letter(rest: &str, letter: char) -> Option<&str> {
+        let after = rest.strip_prefix(|found: char| found.eq_ignore_ascii_case(&letter))?;
+        Some(after.strip_prefix('.').unwrap_or(after))
+    }
+    let half = |letter_of_half| letter(letter(rest, letter_of_half)?, 'M');
+    half('A').map(|after| (false, after)).or_else(|| half('P').map(|after| (true, after)))
 }
 
 /// Digits a field may take.
@@ -192,6 +197,15 @@ mod tests {
         let noon = micros("1970-01-01 12:30 PM", "YYYY-MM-DD HH12:MI AM").unwrap();
         assert_eq!(noon, (12 * 3600 + 30 * 60) * 1_000_000);
         assert_eq!(micros("2013-13-01", "YYYY-MM-DD").unwrap_err().sqlstate, "22008");
+        assert_eq!(
+            micros("11 A.Mé", "HH12 A.M.").unwrap(),
+            days_from_civil(1, 1, 1) * MICROS_PER_DAY + 11 * 3_600_000_000
+        );
+        for text in ["", "A.Mé", "é", "ééé", ".A", "P", "p.m", "Jän", "J", "9999999999", "\u{0}"] {
+            for template in ["A.M.", "PM", "Mon", "Month", "Dy", "YYYY", "DDD", "MS", "DD Mon YYYY HH12:MI AM"] {
+                let _ = micros(text, template);
+            }
+        }
         assert_eq!(micros("x", "YYYY").unwrap_err().sqlstate, "22007");
     }
 }

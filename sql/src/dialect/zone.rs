@@ -4,13 +4,16 @@
 use crate::error::Error;
 use crate::types::{name_of, timestamptz};
 use arrow::array::timezone::Tz;
-use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
-use arrow::compute::cast;
+use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use chrono::{DateTime, LocalResult, Offset, TimeDelta, TimeZone};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 use std::str::FromStr;
 use std::sync::Arc;
+
+/// Clocks are put forward by less than this, but for a zone that changed the side of the date line.
+const LONGEST_GAP_HOURS: i64 = 3;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Timezone {
@@ -82,19 +85,46 @@ impl ScalarUDFImpl for Timezone {
 }
 
 fn moved(zone: &str, times: &ArrayRef) -> Result<ArrayRef> {
+    if zone.starts_with(['+', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) {
+        return Err(Error::unsupported(
+            format!("a numeric time zone (\"{zone}\") is not supported"),
+            "Name the zone, as in 'America/New_York', or add an interval.",
+        )
+        .into());
+    }
     let unknown = || Error::new("22023", format!("time zone \"{zone}\" not recognized"));
     let name = if zone.eq_ignore_ascii_case("utc") || zone.eq_ignore_ascii_case("gmt") { "UTC" } else { zone };
     let tz = Tz::from_str(name).map_err(|_| DataFusionError::from(unknown()))?;
-    if times.data_type() == &clock() {
-        let zoned = cast(times, &DataType::Timestamp(TimeUnit::Microsecond, Some(name.into())))?;
-        let instants = zoned.as_primitive::<TimestampMicrosecondType>().clone().with_data_type(timestamptz());
-        return Ok(Arc::new(instants));
-    }
-    let zoned = times.as_primitive::<TimestampMicrosecondType>();
-    let clock = |row: usize| -> Option<i64> {
-        let local = zoned.is_valid(row).then(|| zoned.value_as_datetime_with_tz(row, tz))??.naive_local();
-        Some(local.and_utc().timestamp_micros())
+    let is_clock = times.data_type() == &clock();
+    let micros = times.as_primitive::<TimestampMicrosecondType>();
+    let moved = micros.try_unary::<_, TimestampMicrosecondType, DataFusionError>(|micros| {
+        if micros == i64::MAX || micros == i64::MIN {
+            return Ok(micros);
+        }
+        let moved = if is_clock { instant(tz, micros) } else { local(tz, micros) };
+        moved.ok_or_else(|| Error::new("22008", "timestamp out of range").into())
+    })?;
+    Ok(Arc::new(moved.with_data_type(if is_clock { timestamptz() } else { clock() })))
+}
+
+/// The instant at which the zone's clocks show `micros`. When they show it twice, the later one (standard time); when
+/// they skip it, as if they had not yet been put forward. So does Postgres.
+fn instant(tz: Tz, micros: i64) -> Option<i64> {
+    let shown = DateTime::from_timestamp_micros(micros)?.naive_utc();
+    let seconds = match tz.offset_from_local_datetime(&shown) {
+        LocalResult::Single(offset) => offset.fix().local_minus_utc(),
+        LocalResult::Ambiguous(a, b) => a.fix().local_minus_utc().min(b.fix().local_minus_utc()),
+        LocalResult::None => {
+            let before = shown.checked_sub_signed(TimeDelta::try_hours(LONGEST_GAP_HOURS)?)?;
+            tz.offset_from_local_datetime(&before).earliest()?.fix().local_minus_utc()
+        }
     };
-    let clocks: TimestampMicrosecondArray = (0..zoned.len()).map(clock).collect();
-    Ok(Arc::new(clocks))
+    micros.checked_sub(i64::from(seconds) * 1_000_000)
+}
+
+/// What the zone's clocks show at an instant.
+fn local(tz: Tz, micros: i64) -> Option<i64> {
+    let instant = DateTime::from_timestamp_micros(micros)?.naive_utc();
+    let seconds = tz.offset_from_utc_datetime(&instant).fix().local_minus_utc();
+    micros.checked_add(i64::from(seconds) * 1_000_000)
 }

@@ -21,7 +21,7 @@ impl Session {
     ) -> Result<Outcome> {
         let id = change.table.id;
         let mut writer = Writer::new(&self.instance.database, &self.block);
-        writer.run(move |t| t.lock_table(id, LOCK_WAIT)).await?;
+        writer.lock(id, LOCK_WAIT, limits).await?;
         let snapshot = self.snapshot(ReadMode::Strict, limits).await?;
         let source = Source::snapshot(snapshot, writer.own_changes());
         let rows = self.read_all(source, &change.query, parameters, limits).await?;

@@ -15,6 +15,7 @@ use crate::rows::{renamed, text_schema};
 use crate::session::{Prepared, Session};
 use crate::show;
 use crate::statement::{Kind, Statement};
+use crate::types::NUMERIC_DEFAULT;
 use arrow::datatypes::{DataType, SchemaRef};
 use millpond_engine::catalog::Catalog;
 use sqlparser::ast;
@@ -104,6 +105,12 @@ impl Session {
             let hint = hints.get(index - 1).cloned().flatten();
             let cast = casts.get(&index).and_then(|t| given_type(t).ok());
             let found = inferred.get(&format!("${index}")).cloned();
+            // A bare `numeric` says nothing of precision and scale: where they are known, they are taken.
+            let exact = [&cast, &found].into_iter().flatten().find(|t| matches!(t, DataType::Decimal128(..))).cloned();
+            let hint = match hint {
+                Some(DataType::Decimal128(p, s)) if (p, s) == NUMERIC_DEFAULT => exact.or(hint),
+                other => other,
+            };
             hint.or(cast).or(found).and_then(|t| parameter_type(&t)).unwrap_or(DataType::Utf8)
         };
         Ok((1..=count).map(type_of).collect())

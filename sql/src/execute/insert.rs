@@ -4,6 +4,7 @@ use crate::conflict::{self, Conflict, EXCLUDED};
 use crate::dml::{self, Change};
 use crate::error::{Error, Result};
 use crate::planner::Source;
+use crate::relation::Relation;
 use crate::returning::Returning;
 use crate::rows::Limits;
 use crate::session::{Outcome, Session, complete};
@@ -12,12 +13,15 @@ use arrow::array::{Array, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{concat, concat_batches, sort_to_indices, take_record_batch};
 use arrow::datatypes::Int64Type;
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::source_as_provider;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
 use futures::stream::Fuse;
-use millpond_engine::catalog::Object;
+use millpond_engine::catalog::{Object, ObjectKind};
 use millpond_engine::database::ReadMode;
+use millpond_engine::memory_bytes;
 use millpond_engine::snapshot::Snapshot;
 use millpond_engine::transaction::{KeyState, LOCK_WAIT, Savepoint};
 use sqlparser::ast;
@@ -48,12 +52,14 @@ impl Session {
         let object = dml::insert_target(&self.instance.database.catalog(), &dml::insert_name(insert)?)?;
         let conflict = conflict::of_insert(insert, &object)?;
         let returning = dml::returning(insert.returning.as_deref(), &object, dml::insert_alias(insert))?;
-        let mut stream = self.inserted_rows(insert, &object, parameters, limits).await?.fuse();
+        let (stream, _files) = self.inserted_rows(insert, &object, parameters, limits).await?;
+        let mut stream = stream.fuse();
         let mut writer = Writer::new(&self.instance.database, &self.block);
         let mut snapshot = None;
+        if let ObjectKind::Table { .. } = object.kind {
+            writer.lock(object.id, LOCK_WAIT, limits).await?;
+        }
         if let Some(Conflict::Update(_)) = conflict {
-            let id = object.id;
-            writer.run(move |t| t.lock_table(id, LOCK_WAIT)).await?;
             snapshot = Some(self.snapshot(ReadMode::Strict, limits).await?);
         }
         let since = writer.savepoint();
@@ -77,14 +83,15 @@ impl Session {
         Ok(outcome)
     }
 
-    /// Runs the INSERT's query. What it was planned over is let go of, so that writing does not have to copy it.
+    /// Runs the INSERT's query. What it was planned over is let go of, so that writing does not have to copy it; but a
+    /// stream's files are there only as long as the snapshot is, which then comes with the rows.
     async fn inserted_rows(
         &self,
         insert: &ast::Insert,
         object: &Arc<Object>,
         parameters: &[ScalarValue],
         limits: &Limits,
-    ) -> Result<SendableRecordBatchStream> {
+    ) -> Result<(SendableRecordBatchStream, Option<Arc<Snapshot>>)> {
         let Some(rows) = &insert.source else {
             return Err(Error::unsupported("INSERT ... DEFAULT VALUES is not supported", "Give at least one value."));
         };
@@ -95,8 +102,9 @@ impl Session {
         let LogicalPlan::Dml(statement) = plan else {
             return Err(Error::internal("INSERT did not plan as one"));
         };
+        let files = if reads_a_stream(&statement.input)? { planner.source.snapshot.clone() } else { None };
         let planned = limits.bound(planner.execute(&statement.input)).await?;
-        planned.map_err(|error| dml::null_in_values(error, &insert, object))
+        Ok((planned.map_err(|error| dml::null_in_values(error, &insert, object))?, files))
     }
 
     /// Writes a batch; gives the rows as they are now, in order.
@@ -175,6 +183,19 @@ impl Session {
     }
 }
 
+fn reads_a_stream(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(relation) = source_as_provider(&scan.source)?.downcast_ref::<Relation>()
+        {
+            found |= matches!(relation.object.kind, ObjectKind::Stream { .. });
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
 /// The next batch, or as many batches as it takes to have `bytes`.
 async fn next_rows(
     stream: &mut Fuse<SendableRecordBatchStream>,
@@ -183,7 +204,7 @@ async fn next_rows(
 ) -> Result<Option<RecordBatch>> {
     let (mut batches, mut held) = (Vec::new(), 0);
     while let Some(batch) = limits.bound(stream.next()).await?.transpose()? {
-        held += batch.get_array_memory_size();
+        held += memory_bytes(&batch);
         batches.push(batch);
         if held >= bytes {
             break;

@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::planner::Source;
 use crate::relation::Relation;
+use crate::rows::Limits;
 use crate::session::Session;
 use crate::transaction::Writer;
 use datafusion::common::ScalarValue;
@@ -20,9 +21,14 @@ use std::time::Duration;
 
 impl Session {
     /// Locks the tables in a query's FROM.
-    pub(super) async fn lock_tables(&mut self, query: &Query, parameters: &[ScalarValue]) -> Result<()> {
+    pub(super) async fn lock_tables(
+        &mut self,
+        query: &Query,
+        parameters: &[ScalarValue],
+        limits: &Limits,
+    ) -> Result<()> {
         let wait = wait_of(query)?;
-        let mut planner = self.planner_of_types(Source::catalog(self.instance.database.catalog()))?;
+        let mut planner = self.planner(Source::catalog(self.instance.database.catalog()), limits)?;
         let (plan, _) = planner.plan_with(Statement::Query(Box::new(query.clone())), parameters).await?;
         let mut tables = scanned(&plan)?;
         if let Some(other) = tables.iter().find(|object| !matches!(object.kind, ObjectKind::Table { .. })) {
@@ -36,7 +42,7 @@ impl Session {
         tables.sort_by_key(|table| table.id);
         let mut writer = Writer::new(&self.instance.database, &self.block);
         for table in tables {
-            writer.run(move |t| t.lock_table(table.id, wait)).await?;
+            writer.lock(table.id, wait, limits).await?;
         }
         writer.finish().await
     }

@@ -11,7 +11,7 @@ use super::oid::{self, oid_of_field, oid_of_type};
 use crate::error::{Error, Result};
 use arrow::array::types::*;
 use arrow::array::*;
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use bytes::{BufMut, BytesMut};
 
@@ -209,7 +209,11 @@ fn values_of(field: &Field, array: &ArrayRef, zone_seconds: i32) -> Result<Value
         }
         DataType::Int64 => Values::Int64(array.as_primitive::<Int64Type>().clone(), width.unwrap_or(IntWidth::Eight)),
         // Counts of DataFusion's functions: row_number(), array_length().
-        DataType::UInt64 => again(DataType::Int64)?,
+        DataType::UInt64 => {
+            let exact = CastOptions { safe: false, ..CastOptions::default() };
+            let values = cast_with_options(array, &DataType::Int64, &exact)?;
+            Values::Int64(values.as_primitive::<Int64Type>().clone(), width.unwrap_or(IntWidth::Eight))
+        }
         DataType::Float16 => again(DataType::Float32)?,
         DataType::Float32 => Values::Float32(array.as_primitive::<Float32Type>().clone()),
         DataType::Float64 => Values::Float64(array.as_primitive::<Float64Type>().clone()),

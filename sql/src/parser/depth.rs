@@ -1,0 +1,158 @@
+//! Bounds on how deep a statement may be, because what plans it recurses.
+//!
+//! sqlparser bounds nesting (parentheses, subqueries); it reads `a + b + c …` in a loop, and the tree it gives is as deep as
+//! the chain is long. [`check_tokens`] bounds such chains before there is a tree; [`check_statement`] then bounds what the
+//! planner needs more than linear time for: it types an operator anew for every operator around it, and a function's
+//! arguments twice.
+
+use crate::error::{Error, Result};
+use sqlparser::ast::{BinaryOperator, Expr, Statement, Visit, Visitor};
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+use std::ops::ControlFlow;
+
+/// Links of a chain without a comma in it: conditions, operators, casts, UNIONs.
+const CHAIN_MAX: usize = 1000;
+/// Operators and casts within each other; AND and OR do not count.
+const OPERATORS_MAX: usize = 200;
+/// Function calls within each other.
+const CALLS_MAX: usize = 14;
+
+fn too_deep(what: &str, limit: usize) -> Error {
+    Error::new("54001", format!("statement is nested too deeply: more than {limit} {what}"))
+        .with_hint("Split the expression, use IN (...) or VALUES, or compute a part in a WITH query.")
+}
+
+/// # Errors
+/// 54001 for a chain that would make too deep a tree.
+pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
+    // Links so far of the chain at each open parenthesis or bracket.
+    let mut open = vec![0usize];
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket => open.push(0),
+            Token::RParen | Token::RBracket if open.len() > 1 => drop(open.pop()),
+            Token::Comma | Token::SemiColon => {
+                if let Some(links) = open.last_mut() {
+                    *links = 0;
+                }
+            }
+            token if is_link(token) => {
+                if let Some(links) = open.last_mut() {
+                    *links += 1;
+                    if *links > CHAIN_MAX {
+                        return Err(too_deep("links in a chain", CHAIN_MAX));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What joins two operands, or wraps one.
+fn is_link(token: &Token) -> bool {
+    use Keyword as K;
+    match token {
+        Token::Word(word) => matches!(
+            word.keyword,
+            K::AND
+                | K::OR
+                | K::NOT
+                | K::UNION
+                | K::INTERSECT
+                | K::EXCEPT
+                | K::BETWEEN
+                | K::LIKE
+                | K::ILIKE
+                | K::IS
+                | K::IN
+                | K::JOIN
+                | K::COLLATE
+                | K::AT
+                | K::SIMILAR
+        ),
+        Token::Whitespace(_) | Token::Number(..) | Token::Period | Token::Placeholder(_) | Token::EOF => false,
+        Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::DollarQuotedString(_) => false,
+        Token::NationalStringLiteral(_) | Token::HexStringLiteral(_) | Token::DoubleQuotedString(_) => false,
+        _ => true,
+    }
+}
+
+/// # Errors
+/// 54001 for expressions that would take too long to plan.
+pub(crate) fn check_statement(statement: &Statement) -> Result<()> {
+    match statement.visit(&mut Depth::default()) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+#[derive(Default)]
+struct Depth {
+    operators: usize,
+    calls: usize,
+}
+
+fn is_operator(expr: &Expr) -> bool {
+    match expr {
+        Expr::BinaryOp { op, .. } => !matches!(op, BinaryOperator::And | BinaryOperator::Or),
+        Expr::UnaryOp { .. } | Expr::Cast { .. } => true,
+        _ => false,
+    }
+}
+
+impl Visitor for Depth {
+    type Break = Error;
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        self.operators += usize::from(is_operator(expr));
+        self.calls += usize::from(matches!(expr, Expr::Function(_)));
+        if self.operators > OPERATORS_MAX {
+            return ControlFlow::Break(too_deep("operators within each other", OPERATORS_MAX));
+        }
+        if self.calls > CALLS_MAX {
+            return ControlFlow::Break(too_deep("function calls within each other", CALLS_MAX));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+        self.operators -= usize::from(is_operator(expr));
+        self.calls -= usize::from(matches!(expr, Expr::Function(_)));
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlparser::dialect::PostgreSqlDialect;
+    use sqlparser::parser::Parser;
+
+    fn check(sql: &str) -> Result<()> {
+        crate::parser::parse(sql)?;
+        let statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|e| Error::from_parser(&e, sql))?;
+        statements.iter().try_for_each(check_statement)
+    }
+
+    #[test]
+    fn long_chains_are_refused_and_long_lists_are_not() {
+        let chain = |link: &str, links: usize| format!("SELECT 1{}", link.repeat(links));
+        for (link, fits, too_long) in [
+            (" + 1", 150, 300),
+            ("::int", 150, 100_000),
+            (" OR true", 900, 2000),
+            (" UNION ALL SELECT 1", 300, 100_000),
+            (" BETWEEN 1 AND 2", 90, 100_000),
+        ] {
+            check(&chain(link, fits)).unwrap_or_else(|e| panic!("{link}: {e}"));
+            assert_eq!(check(&chain(link, too_long)).unwrap_err().sqlstate, "54001", "{link}");
+        }
+        let calls = |depth: usize| format!("SELECT {}1{}", "abs(".repeat(depth), ")".repeat(depth));
+        assert!(check(&calls(14)).is_ok());
+        assert_eq!(check(&calls(15)).unwrap_err().sqlstate, "54001");
+        assert!(check(&format!("INSERT INTO t VALUES {}(1, -1)", "(1, -1), ".repeat(20_000))).is_ok());
+    }
+}
