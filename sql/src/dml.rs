@@ -6,6 +6,7 @@
 
 use crate::dialect::to_type;
 use crate::error::{Error, Result};
+use crate::parser::parse_query;
 use crate::returning::Returning;
 use crate::rewrite::string_literal;
 use crate::statement::{folded, object_name};
@@ -19,8 +20,6 @@ use sqlparser::ast::{
     self, Assignment, AssignmentTarget, CastKind, Delete, FromTable, Ident, Insert, Query, SelectItem, SetExpr,
     Statement, TableFactor, TableObject, TableWithJoins, Update,
 };
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
 use std::sync::Arc;
 
 /// The object an INSERT or COPY writes to.
@@ -325,10 +324,7 @@ pub(crate) fn select_from(
 ) -> Result<Box<Query>> {
     let name = Ident::with_quote('"', &table.name);
     let text = format!("SELECT 1 FROM {name} AS {} {join}", alias.as_ref().unwrap_or(&name));
-    let mut query = Parser::new(&PostgreSqlDialect {})
-        .try_with_sql(&text)
-        .and_then(|mut parser| parser.parse_query())
-        .map_err(|e| Error::from_parser(&e, ""))?;
+    let mut query = parse_query(&text)?;
     let select = select_of(&mut query)?;
     (select.projection, select.selection) = (items, selection);
     Ok(query)

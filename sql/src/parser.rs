@@ -9,8 +9,10 @@ mod depth;
 mod lock;
 mod prepare;
 mod session;
+mod syntax;
 
 pub(crate) use depth::check_statement;
+pub(crate) use syntax::parse_query;
 
 use crate::error::{Error, Result, position_of};
 use crate::statement::{DropNoun, Kind, Statement, folded, object_name};

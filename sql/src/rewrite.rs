@@ -9,6 +9,7 @@
 use crate::dialect;
 use crate::error::{Error, Result};
 use crate::function;
+use crate::parser::parse_query;
 use crate::relation::{WITH_SYSTEM_COLUMNS, is_system_column};
 use crate::statement::{folded, object_name};
 use crate::types::bytea_literal;
@@ -22,8 +23,6 @@ use sqlparser::ast::{
     Statement, TableAlias, TableFactor, TableWithJoins, Value, Visit, VisitMut, VisitorMut, WildcardAdditionalOptions,
     visit_expressions,
 };
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
@@ -282,10 +281,7 @@ impl Rewriter<'_> {
         let stream = self.stream(&table).filter(|_| named);
         let system = if stream.is_some() { format!("{}, ", SYSTEM_COLUMNS.join(", ")) } else { String::new() };
         let text = format!("SELECT *, {system}{bin} AS window_start, {bin} + {size} AS window_end FROM {table}");
-        let subquery = Parser::new(&PostgreSqlDialect {})
-            .try_with_sql(&text)
-            .and_then(|mut parser| parser.parse_query())
-            .map_err(|e| Error::from_parser(&e, ""))?;
+        let subquery = parse_query(&text)?;
         let last = table.0.last().and_then(|p| p.as_ident()).cloned();
         let alias = alias.or_else(|| last.map(named_alias));
         let qualifier = alias.as_ref().map(|a| a.name.clone());

@@ -1,6 +1,7 @@
 //! Spellings of Postgres that the planner does not know, put into words it does.
 
 use crate::error::{Error, Result};
+use crate::parser::parse_query;
 use crate::rewrite::string_literal;
 use crate::types::length_max;
 use sqlparser::ast::{
@@ -8,8 +9,6 @@ use sqlparser::ast::{
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Parens, SetExpr, SetOperator,
     SetQuantifier, UnaryOperator, Value, Values, visit_expressions,
 };
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
 use std::ops::ControlFlow;
 
 /// Largest operand of BETWEEN that is written twice.
@@ -147,8 +146,7 @@ pub(crate) fn union_of(values: &Values) -> Result<SetExpr> {
         let columns: Vec<String> =
             row.content.iter().enumerate().map(|(n, value)| format!("{value} AS column{}", n + 1)).collect();
         let text = format!("SELECT {}", columns.join(", "));
-        let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut parser| parser.parse_query());
-        parsed.map(|query| *query.body).map_err(|e| Error::from_parser(&e, ""))
+        Ok(*parse_query(&text)?.body)
     };
     let mut selects = values.rows.iter().map(select).collect::<Result<Vec<_>>>()?;
     // Pairwise, so that a long list does not nest deeply.

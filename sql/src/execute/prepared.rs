@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::parameters::declared_type;
+use crate::parser::parse_query;
 use crate::planner::Source;
 use crate::rows::Limits;
 use crate::session::{Outcome, Prepared, Session, complete};
@@ -10,8 +11,6 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use futures::future::BoxFuture;
 use sqlparser::ast::{self, CastKind, Expr};
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Location;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -115,10 +114,7 @@ impl Session {
         if values.is_empty() {
             return Ok(vec![]);
         }
-        let mut query = Parser::new(&PostgreSqlDialect {})
-            .try_with_sql("SELECT 1")
-            .and_then(|mut parser| parser.parse_query())
-            .map_err(|e| Error::from_parser(&e, ""))?;
+        let mut query = parse_query("SELECT 1")?;
         let select = crate::dml::select_of(&mut query)?;
         select.projection.clear();
         for (n, (value, data_type)) in values.iter().zip(types).enumerate() {

@@ -3,10 +3,9 @@
 use super::{Input, boolean};
 use crate::copy::{CopyFormat, CopyOptions};
 use crate::error::{Error, Result};
+use crate::parser::parse_query;
 use crate::statement::Kind;
 use sqlparser::ast;
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 /// Options as given; defaults depend on the format.
@@ -213,9 +212,7 @@ fn select(name: &ast::ObjectName, columns: &[String]) -> Result<Box<ast::Query>>
         _ => columns.iter().map(|c| ast::Ident::with_quote('"', c).to_string()).collect::<Vec<_>>().join(", "),
     };
     let text = format!("SELECT {list} FROM {name}");
-    let mut parser =
-        Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).map_err(|e| Error::from_parser(&e, &text))?;
-    parser.parse_query().map_err(|e| Error::from_parser(&e, &text))
+    parse_query(&text)
 }
 
 fn parse_format(name: &str) -> Result<CopyFormat> {

@@ -1,7 +1,8 @@
 //! Bounds on how deep a statement may be, because what plans it recurses.
 //!
-//! sqlparser bounds nesting (parentheses, subqueries); it reads `a + b + c …` in a loop, and the tree it gives is as deep as
-//! the chain is long. [`check_tokens`] bounds such chains before there is a tree; [`check_statement`] then bounds what the
+//! sqlparser bounds nesting (parentheses, subqueries), but reads the arguments of a call twice, so that its time doubles with
+//! each call around them. And it reads `a + b + c …` in a loop, and the tree it gives is as deep as
+//! the chain is long. [`check_tokens`] bounds both before there is a tree; [`check_statement`] then bounds what the
 //! planner needs more than linear time for: it types an operator anew for every operator around it, and a function's
 //! arguments twice.
 
@@ -26,19 +27,29 @@ fn too_deep(what: &str, limit: usize) -> Error {
 /// # Errors
 /// 54001 for a chain that would make too deep a tree.
 pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
-    // Links so far of the chain at each open parenthesis or bracket.
-    let mut open = vec![0usize];
-    for token in tokens {
-        match &token.token {
-            Token::LParen | Token::LBracket => open.push(0),
-            Token::RParen | Token::RBracket if open.len() > 1 => drop(open.pop()),
+    // Per open parenthesis or bracket: links so far of its chain, and whether it is that of a call.
+    let mut open = vec![(0usize, false)];
+    let (mut calls, mut after_name) = (0, false);
+    for token in tokens.iter().map(|token| &token.token).filter(|token| !matches!(token, Token::Whitespace(_))) {
+        match token {
+            Token::LParen | Token::LBracket => {
+                let call = after_name && *token == Token::LParen;
+                calls += usize::from(call);
+                if calls > CALLS_MAX {
+                    return Err(too_deep("function calls within each other", CALLS_MAX));
+                }
+                open.push((0, call));
+            }
+            Token::RParen | Token::RBracket if open.len() > 1 => {
+                calls -= usize::from(open.pop().is_some_and(|(_, call)| call));
+            }
             Token::Comma | Token::SemiColon => {
-                if let Some(links) = open.last_mut() {
+                if let Some((links, _)) = open.last_mut() {
                     *links = 0;
                 }
             }
             token if is_link(token) => {
-                if let Some(links) = open.last_mut() {
+                if let Some((links, _)) = open.last_mut() {
                     *links += 1;
                     if *links > CHAIN_MAX {
                         return Err(too_deep("links in a chain", CHAIN_MAX));
@@ -47,8 +58,54 @@ pub(super) fn check_tokens(tokens: &[TokenWithSpan]) -> Result<()> {
             }
             _ => {}
         }
+        after_name = is_name(token);
     }
     Ok(())
+}
+
+/// A word that makes a call of the parenthesis behind it.
+fn is_name(token: &Token) -> bool {
+    use Keyword as K;
+    let Token::Word(word) = token else { return false };
+    !matches!(
+        word.keyword,
+        K::SELECT
+            | K::FROM
+            | K::WHERE
+            | K::HAVING
+            | K::VALUES
+            | K::AS
+            | K::ON
+            | K::USING
+            | K::BY
+            | K::WITH
+            | K::SET
+            | K::AND
+            | K::OR
+            | K::NOT
+            | K::IN
+            | K::EXISTS
+            | K::ANY
+            | K::ALL
+            | K::SOME
+            | K::LIKE
+            | K::BETWEEN
+            | K::DISTINCT
+            | K::UNION
+            | K::EXCEPT
+            | K::INTERSECT
+            | K::JOIN
+            | K::LATERAL
+            | K::CASE
+            | K::WHEN
+            | K::THEN
+            | K::ELSE
+            | K::OVER
+            | K::FILTER
+            | K::LIMIT
+            | K::OFFSET
+            | K::RETURNING
+    )
 }
 
 /// What joins two operands, or wraps one.
@@ -152,7 +209,12 @@ mod tests {
         }
         let calls = |depth: usize| format!("SELECT {}1{}", "abs(".repeat(depth), ")".repeat(depth));
         assert!(check(&calls(14)).is_ok());
-        assert_eq!(check(&calls(15)).unwrap_err().sqlstate, "54001");
+        for depth in [15, 60, 100_000] {
+            assert_eq!(check(&calls(depth)).unwrap_err().sqlstate, "54001", "{depth}");
+        }
+        assert!(
+            check("SELECT abs(1) WHERE 1 IN (SELECT x FROM (VALUES (1)) AS v(x) WHERE (x = 1 AND (x > 0)))").is_ok()
+        );
         assert!(check(&format!("INSERT INTO t VALUES {}(1, -1)", "(1, -1), ".repeat(20_000))).is_ok());
     }
 }
