@@ -1,5 +1,6 @@
 //! EXPLAIN CREATE MATERIALIZED VIEW: the incremental plan as indented text.
 
+use crate::rewrite::text_shown;
 use millpond_engine::catalog::{Catalog, ObjectKind};
 use millpond_engine::plan::{Aggregate, Expr, Plan};
 
@@ -41,7 +42,7 @@ fn node(plan: &Plan, catalog: &Catalog, depth: usize, lines: &mut Vec<String>) {
             }
         }
     };
-    lines.push(format!("{}{text}", "  ".repeat(depth)));
+    lines.push(format!("{}{}", "  ".repeat(depth), text_shown(&text)));
     for child in plan.children() {
         node(child, catalog, depth + 1, lines);
     }

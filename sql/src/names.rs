@@ -1,5 +1,6 @@
 //! Names of result columns as Postgres chooses them: `count(*)` is called `count`, `a + b` is `?column?`.
 
+use crate::rewrite::shown;
 use crate::statement::folded;
 use crate::types::length_max;
 use datafusion::common::DFSchema;
@@ -7,7 +8,7 @@ use sqlparser::ast::{DataType, Expr, Query, SelectItem, SetExpr};
 
 /// One name per column of `schema`, the schema DataFusion gave to `query`.
 pub(crate) fn of_query(query: &Query, schema: &DFSchema) -> Vec<String> {
-    let mut names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
+    let mut names: Vec<String> = schema.fields().iter().map(|f| shown(f.name()).to_owned()).collect();
     let Some(items) = projection(&query.body) else { return names };
     let is_wildcard = |i: &SelectItem| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
     let wildcards = items.iter().filter(|i| is_wildcard(i)).count();
@@ -39,7 +40,8 @@ fn projection(body: &SetExpr) -> Option<&[SelectItem]> {
     }
 }
 
-fn of_item(item: &SelectItem) -> Option<String> {
+/// The name of an item of a SELECT list; of a wildcard there is none.
+pub(crate) fn of_item(item: &SelectItem) -> Option<String> {
     match item {
         SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
         SelectItem::UnnamedExpr(expr) => Some(of_expr(expr).unwrap_or_else(|| "?column?".to_owned())),
@@ -63,8 +65,10 @@ fn named(expr: &Expr) -> Option<(String, bool)> {
             if length_max(data_type).is_some() && !matches!(data_type, DataType::Char(_) | DataType::Character(_)) {
                 return Some(("varchar".to_owned(), false));
             }
-            let name = crate::types::arrow_type(data_type).ok()?;
-            let name = crate::types::name_of(&name);
+            let Ok(known) = crate::types::arrow_type(data_type) else {
+                return other_type_name(data_type).map(|name| (name, false));
+            };
+            let name = crate::types::name_of(&known);
             Some((short_type_name(name.split('(').next().unwrap_or_default()).to_owned(), false))
         }),
         Expr::TypedString(typed) => {
@@ -87,7 +91,20 @@ fn named(expr: &Expr) -> Option<(String, bool)> {
         Expr::Ceil { .. } => strong("ceil"),
         Expr::Floor { .. } => strong("floor"),
         Expr::Exists { .. } => strong("exists"),
+        Expr::Subquery(query) => match projection(&query.body)? {
+            [item] => of_item(item).filter(|name| name != "?column?").map(|name| (name, true)),
+            _ => None,
+        },
         Expr::Array(_) => strong("array"),
+        _ => None,
+    }
+}
+
+/// Of a type that has no Arrow twin.
+fn other_type_name(data_type: &DataType) -> Option<String> {
+    match data_type {
+        DataType::Regclass => Some("regclass".to_owned()),
+        DataType::Custom(name, _) => name.0.last()?.as_ident().map(folded),
         _ => None,
     }
 }
@@ -124,5 +141,6 @@ mod tests {
         assert_eq!(names("SELECT sum(a), *, m.f(a)", 4), ["sum", "c1", "c2", "f"]);
         assert_eq!(names("SELECT *, *", 4), ["c0", "c1", "c2", "c3"]);
         assert_eq!(names("SELECT max(a) UNION SELECT 1", 1), ["max"]);
+        assert_eq!(names("SELECT (SELECT max(a) FROM t), 't'::regclass", 2), ["max", "regclass"]);
     }
 }

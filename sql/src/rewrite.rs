@@ -1,15 +1,27 @@
 //! What Millpond's SQL has and DataFusion's planner does not, rewritten on the syntax tree before planning.
 //!
+//! In this order: names of columns ([`output`]), questions about the database ([`pg_catalog::rewrite`], for statements
+//! that ask), spellings ([`builtin`]), what this file does, subqueries ([`subquery`]). This file:
+//!
 //! - `m.f(x)`: a module's function, looked up in the catalog and registered under the one name `m.f`;
 //! - `TUMBLE(t, ts, INTERVAL '1 minute')`: a derived table with `window_start` and `window_end`;
 //! - `_partition`, `_offset`, `_append_ts`: a SELECT that names one of them reads its streams *with* the system
 //!   columns, and its `*` is spelled out without them. Other SELECTs read streams that do not have these columns at all,
 //!   so `*` needs no care there.
 
+pub(crate) mod build;
+mod builtin;
+mod output;
+mod subquery;
+
+pub(crate) use output::{shown, text_shown};
+pub(crate) use subquery::{IsAggregate, aggregates, is_grouped};
+
 use crate::dialect;
 use crate::error::{Error, Result};
 use crate::function;
 use crate::parser::parse_query;
+use crate::pg_catalog;
 use crate::relation::{WITH_SYSTEM_COLUMNS, is_system_column};
 use crate::statement::{folded, object_name};
 use crate::types::bytea_literal;
@@ -18,7 +30,7 @@ use millpond_engine::ObjectId;
 use millpond_engine::catalog::{Catalog, ObjectKind, SYSTEM_COLUMNS};
 use millpond_engine::function::CallLimits;
 use sqlparser::ast::{
-    ExcludeSelectItem, Expr, FunctionArg, FunctionArgExpr, Ident, JoinConstraint, JoinOperator, ObjectName,
+    ExcludeSelectItem, Expr, FunctionArg, Ident, JoinConstraint, JoinOperator, LimitClause, ObjectName,
     ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
     Statement, TableAlias, TableFactor, TableWithJoins, Value, Visit, VisitMut, VisitorMut, WildcardAdditionalOptions,
     visit_expressions,
@@ -35,14 +47,27 @@ pub(crate) struct Needs {
 }
 
 /// Rewrites `statement` in place. `limits` bound the calls of modules' functions.
-pub(crate) fn rewrite(statement: &mut Statement, catalog: &Catalog, limits: &CallLimits) -> Result<Needs> {
+pub(crate) fn rewrite(
+    statement: &mut Statement,
+    catalog: &Catalog,
+    limits: &CallLimits,
+    is_aggregate: IsAggregate<'_>,
+) -> Result<Needs> {
+    output::name_columns(statement)?;
+    if pg_catalog::is_asked(statement) {
+        pg_catalog::rewrite(statement, is_aggregate);
+    }
+    builtin::respell(statement)?;
     let inserts = matches!(statement, Statement::Insert(_));
     let mut rewriter =
         Rewriter { catalog, limits, needs: Needs::default(), local: HashSet::new(), ordered: vec![], inserts };
     match statement.visit(&mut rewriter) {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(rewriter.needs),
+        ControlFlow::Break(error) => return Err(error),
+        ControlFlow::Continue(()) => {}
     }
+    let needs = rewriter.needs;
+    subquery::rewrite(statement, is_aggregate)?;
+    Ok(needs)
 }
 
 struct Rewriter<'a> {
@@ -78,6 +103,7 @@ impl VisitorMut for Rewriter<'_> {
                 }
             }
         }
+        bounds_are_bigint(query);
         let ordered = query.order_by.as_ref().is_some_and(names_system_column);
         self.ordered.push(ordered && matches!(*query.body, SetExpr::Select(_)));
         ControlFlow::Continue(())
@@ -264,7 +290,7 @@ impl Rewriter<'_> {
         merged: Vec<Ident>,
     ) -> Result<(TableFactor, FromItem)> {
         let usage = "Write TUMBLE(stream, time_column, INTERVAL '1 minute').";
-        let arguments = arguments.iter().map(argument).collect::<Option<Vec<_>>>();
+        let arguments = arguments.iter().map(build::argument).collect::<Option<Vec<_>>>();
         let (table, ts, size, offset) = match arguments.as_deref() {
             Some([table, ts, size]) => (*table, *ts, *size, None),
             Some([table, ts, size, offset]) => (*table, *ts, *size, Some(*offset)),
@@ -405,19 +431,22 @@ fn counts_rows(body: &SetExpr) -> Result<()> {
     counts_rows(right)
 }
 
+/// A parameter may come as another integer; the planner takes `bigint` only.
+fn bounds_are_bigint(query: &mut Query) {
+    let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause else { return };
+    for bound in limit.iter_mut().chain(offset.iter_mut().map(|offset| &mut offset.value)) {
+        if matches!(bound, Expr::Value(value) if matches!(value.value, Value::Placeholder(_))) {
+            *bound = build::cast(bound.clone(), sqlparser::ast::DataType::BigInt(None));
+        }
+    }
+}
+
 fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
     use JoinOperator as J;
     match operator {
         J::Join(c) | J::Inner(c) | J::Left(c) | J::LeftOuter(c) | J::Right(c) | J::RightOuter(c) | J::FullOuter(c) => {
             Some(c)
         }
-        _ => None,
-    }
-}
-
-fn argument(argument: &FunctionArg) -> Option<&Expr> {
-    match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
         _ => None,
     }
 }
@@ -458,38 +487,4 @@ fn single(name: &str) -> ObjectName {
 
 fn named_alias(name: Ident) -> TableAlias {
     TableAlias { explicit: true, name, columns: vec![], at: None }
-}
-
-/// Types that casts give to parameters: `$1::int`, which DataFusion does not infer from.
-pub(crate) fn cast_parameters(statement: &Statement) -> BTreeMap<usize, sqlparser::ast::DataType> {
-    let mut found = BTreeMap::new();
-    let _ = visit_expressions(statement, |expr| {
-        if let Expr::Cast { expr, data_type, .. } = expr
-            && let Some(index) = parameter(expr)
-        {
-            found.entry(index).or_insert_with(|| data_type.clone());
-        }
-        ControlFlow::<()>::Continue(())
-    });
-    found
-}
-
-/// The greatest `n` of `$n` in a statement.
-pub(crate) fn parameter_count(statement: &Statement) -> usize {
-    let mut count = 0;
-    let _ = visit_expressions(statement, |expr| {
-        count = count.max(parameter(expr).unwrap_or(0));
-        ControlFlow::<()>::Continue(())
-    });
-    count
-}
-
-fn parameter(expr: &Expr) -> Option<usize> {
-    match expr {
-        Expr::Value(value) => match &value.value {
-            Value::Placeholder(name) => name.strip_prefix('$')?.parse().ok(),
-            _ => None,
-        },
-        _ => None,
-    }
 }

@@ -13,14 +13,13 @@
 
 use super::contents::is_always_empty;
 use super::functions::EMPTY_IF_NULL;
-use super::rewrite::cast;
+use crate::rewrite::build::{call, cast};
+use crate::rewrite::{aggregates, is_grouped};
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, FunctionArguments, GroupByExpr, Ident, Join, JoinOperator, ObjectName,
+    ArrayElemTypeDef, DataType, Expr, FunctionArguments, Ident, Join, JoinOperator, ObjectName,
     ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value, Visit, VisitMut,
     Visitor, VisitorMut, visit_expressions,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
@@ -42,25 +41,9 @@ const NULL_ARRAYS: &[&str] = &[
     "umoptions",
 ];
 
-const AGGREGATES: &[&str] = &[
-    "array_agg",
-    "avg",
-    "bool_and",
-    "bool_or",
-    "count",
-    "every",
-    "json_agg",
-    "json_object_agg",
-    "jsonb_agg",
-    "max",
-    "min",
-    "string_agg",
-    "sum",
-];
-
-/// Folds every query of the statement.
-pub(super) fn fold_empty(statement: &mut Statement) {
-    let mut folder = Folder { common: common_tables(statement) };
+/// Folds every query of the statement. `is_aggregate` knows functions by their names.
+pub(super) fn fold_empty(statement: &mut Statement, is_aggregate: &dyn Fn(&str) -> bool) {
+    let mut folder = Folder { common: common_tables(statement), is_aggregate };
     let _ = statement.visit(&mut folder);
 }
 
@@ -80,17 +63,12 @@ pub(super) fn common_tables(statement: &Statement) -> HashSet<String> {
     names.0
 }
 
-/// Whether a select makes groups: it aggregates, or says GROUP BY.
-pub(super) fn is_grouped(select: &Select) -> bool {
-    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
-    grouped || aggregates(select).next().is_some()
-}
-
-struct Folder {
+struct Folder<'a> {
     common: HashSet<String>,
+    is_aggregate: &'a dyn Fn(&str) -> bool,
 }
 
-impl VisitorMut for Folder {
+impl VisitorMut for Folder<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
@@ -108,7 +86,7 @@ impl VisitorMut for Folder {
     }
 }
 
-impl Folder {
+impl Folder<'_> {
     /// Folds the selects of a query's body; true when the body was one select and is folded.
     fn fold_body(&self, body: &mut SetExpr) -> bool {
         match body {
@@ -117,7 +95,7 @@ impl Folder {
                 self.fold_body(right);
                 false
             }
-            SetExpr::Select(select) if self.is_empty(select) && !is_grouped(select) && is_hard(select) => {
+            SetExpr::Select(select) if self.is_empty(select) && !is_grouped(select, self.is_aggregate) && is_hard(select) => {
                 fold_select(select)
             }
             _ => false,
@@ -131,7 +109,7 @@ impl Folder {
             Expr::Exists { subquery, negated } if self.query_is_empty(subquery) => Some(boolean(*negated)),
             Expr::InSubquery { subquery, negated, .. } if self.query_is_empty(subquery) => Some(boolean(*negated)),
             Expr::Function(function) => match &function.args {
-                FunctionArguments::Subquery(query) if self.query_is_empty(query) => empty_array(),
+                FunctionArguments::Subquery(query) if self.query_is_empty(query) => Some(empty_array()),
                 _ => None,
             },
             _ => None,
@@ -141,11 +119,11 @@ impl Folder {
     /// A scalar subquery over no rows; an aggregate of none is NULL too, except for `count`.
     fn is_null(&self, query: &Query) -> bool {
         let SetExpr::Select(select) = &*query.body else { return false };
-        self.is_empty(select) && !aggregates(select).any(|name| name == "count")
+        self.is_empty(select) && !aggregates(select, self.is_aggregate).iter().any(|name| name == "count")
     }
 
     fn query_is_empty(&self, query: &Query) -> bool {
-        matches!(&*query.body, SetExpr::Select(select) if self.is_empty(select) && !is_grouped(select))
+        matches!(&*query.body, SetExpr::Select(select) if self.is_empty(select) && !is_grouped(select, self.is_aggregate))
     }
 
     fn is_empty(&self, select: &Select) -> bool {
@@ -194,42 +172,6 @@ fn relation_name(name: &ObjectName) -> Option<String> {
 
 fn is_null_array(column: &str) -> bool {
     NULL_ARRAYS.contains(&column.rsplit('.').next().unwrap_or(column))
-}
-
-/// Names of the aggregates in a select's own list, without those of its subqueries.
-fn aggregates(select: &Select) -> impl Iterator<Item = String> + use<> {
-    struct Aggregates {
-        depth: usize,
-        found: Vec<String>,
-    }
-    impl Visitor for Aggregates {
-        type Break = ();
-
-        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-            self.depth += 1;
-            ControlFlow::Continue(())
-        }
-
-        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-            self.depth -= 1;
-            ControlFlow::Continue(())
-        }
-
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            if let Expr::Function(function) = expr
-                && self.depth == 0
-                && function.over.is_none()
-                && let Some(name) = relation_name(&function.name)
-                && AGGREGATES.contains(&name.as_str())
-            {
-                self.found.push(name);
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let mut aggregates = Aggregates { depth: 0, found: Vec::new() };
-    let _ = select.projection.visit(&mut aggregates);
-    aggregates.found.into_iter()
 }
 
 /// Whether a select holds what DataFusion may not be able to plan.
@@ -282,16 +224,7 @@ fn fold_select(select: &mut Select) -> bool {
 }
 
 /// `pg_empty_if_null(NULL::text[])`.
-fn empty_array() -> Option<Expr> {
+fn empty_array() -> Expr {
     let text_array = DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None));
-    let mut call =
-        Parser::new(&PostgreSqlDialect {}).try_with_sql(&format!("{EMPTY_IF_NULL}(NULL)")).ok()?.parse_expr().ok()?;
-    if let Expr::Function(function) = &mut call
-        && let FunctionArguments::List(list) = &mut function.args
-    {
-        use datafusion::sql::sqlparser::ast::{FunctionArg, FunctionArgExpr};
-        let null = cast(Expr::value(Value::Null), text_array);
-        list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(null))];
-    }
-    Some(call)
+    call(EMPTY_IF_NULL, vec![cast(Expr::value(Value::Null), text_array)])
 }

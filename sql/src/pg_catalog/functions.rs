@@ -28,7 +28,7 @@ pub(super) type Body = fn(&Facts, &[Cell]) -> Result<Cell>;
 pub(super) const NAME_TO_OID: &str = "pg_name_to_oid";
 pub(super) const OID_TO_NAME: &str = "pg_oid_to_name";
 /// `ARRAY(SELECT …)` of no rows is an empty array, not NULL.
-pub(super) const EMPTY_IF_NULL: &str = "pg_empty_if_null";
+pub(crate) const EMPTY_IF_NULL: &str = "pg_empty_if_null";
 
 /// The functions a session sees beside DataFusion's own.
 pub fn functions(catalog: Arc<Catalog>, session: &SessionInfo) -> Vec<Arc<ScalarUDF>> {

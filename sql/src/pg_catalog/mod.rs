@@ -28,9 +28,10 @@ mod tests;
 mod text_functions;
 mod types;
 
+pub(crate) use functions::EMPTY_IF_NULL;
 pub use functions::functions;
 pub use provider::{information_schema, schema_provider};
-pub use rewrite::rewrite;
+pub use rewrite::{is_asked, rewrite};
 pub use types::{PG_TYPE, field_oid, format_type, type_modifier, type_oid};
 
 /// What the catalog tells about the session that asks.

@@ -5,7 +5,8 @@
 //! statement follows a comment line that names the command.
 
 use super::facts::Facts;
-use super::{SessionInfo, functions, information_schema, rewrite, schema_provider};
+use super::{SessionInfo, functions, information_schema, schema_provider};
+use crate::rewrite::rewrite;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, TimeUnit};
 use arrow::util::display::array_value_to_string;
@@ -120,7 +121,10 @@ fn context() -> SessionContext {
 async fn run(context: &SessionContext, sql: &str) -> Result<Vec<RecordBatch>> {
     let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql)?;
     assert_eq!(statements.len(), 1, "{sql}");
-    rewrite(&mut statements[0]);
+    let state = context.state();
+    let is_aggregate = |name: &str| state.aggregate_functions().contains_key(name);
+    let limits = CallLimits::from(std::time::Duration::from_secs(1));
+    rewrite(&mut statements[0], &facts().catalog, &limits, &is_aggregate)?;
     let statement = ParsedStatement::Statement(Box::new(statements.remove(0)));
     let plan: LogicalPlan = context.state().statement_to_plan(statement).await?;
     context.execute_logical_plan(plan).await?.collect().await
