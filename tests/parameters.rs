@@ -50,3 +50,30 @@ async fn a_statement_prepared_in_sql_runs_through_the_protocol() {
     let error = client.query("EXECUTE twice (21)", &[]).await.unwrap_err();
     assert_eq!(error.code().map(|code| code.code()), Some("26000"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_use_that_has_a_type_gives_it() {
+    let dir = scratch();
+    let server = Server::start(dir.path());
+    server.psql("CREATE TABLE t (id int PRIMARY KEY, v text, b bigint)");
+    server.psql("INSERT INTO t VALUES (1, 'a', 10), (2, 'b', 20), (3, NULL, 30)");
+    let client = connect(&server).await;
+    let cases: [(&str, &[Type], &[&(dyn ToSql + Sync)], &[i32]); 6] = [
+        ("ORDER BY id LIMIT $1 OFFSET $2", &[Type::INT8, Type::INT8], &[&1i64, &1i64], &[2]),
+        ("WHERE id = $1 OR $1 IS NULL ORDER BY id", &[Type::INT4], &[&2i32], &[2]),
+        ("WHERE $1 IS NULL OR id = $1 ORDER BY id", &[Type::INT4], &[&None::<i32>], &[1, 2, 3]),
+        ("WHERE id = $1 OR b = $1 * 10 ORDER BY id LIMIT $1", &[Type::INT4], &[&1i32], &[1]),
+        ("WHERE id > $1 AND b > $1 ORDER BY id", &[Type::INT4], &[&1i32], &[2, 3]),
+        ("WHERE v = $2 AND b >= $1", &[Type::INT8, Type::TEXT], &[&20i64, &"b"], &[2]),
+    ];
+    for (rest, parameters, values, expected) in cases {
+        let sql = format!("SELECT id FROM t {rest}");
+        let statement = client.prepare(&sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        if !rest.ends_with("LIMIT $1") {
+            assert_eq!(statement.params(), parameters, "{sql}");
+        }
+        let statement = client.prepare_typed(&sql, parameters).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let found = client.query(&statement, values).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        assert_eq!(found.iter().map(|row| row.get(0)).collect::<Vec<i32>>(), expected, "{sql}");
+    }
+}

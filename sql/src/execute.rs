@@ -14,6 +14,7 @@ use crate::function::CALL_DEADLINE_DEFAULT;
 use crate::names;
 use crate::planner::{Planner, Source, only_reads, reads_objects};
 use crate::returning::{self, Returning};
+use crate::rewrite::text_shown;
 use crate::rows::{Limits, Rows, guarded, text_rows};
 use crate::session::{Outcome, Session, complete};
 use crate::show;
@@ -170,8 +171,7 @@ impl Session {
         let mut planner = self.planner(source, limits)?;
         let (plan, _) = planner.plan_with(statement, parameters).await?;
         only_reads(&plan)?;
-        let optimised = planner.state.optimize(&plan)?;
-        let physical = planner.state.query_planner().create_physical_plan(&optimised, &planner.state).await?;
+        let (optimised, physical) = limits.bound(planner.physical(&plan)).await??;
         let text = if analyze {
             let run = collect(physical.clone(), planner.state.task_ctx());
             limits.bound(run).await??;
@@ -181,7 +181,7 @@ impl Session {
         } else {
             displayable(physical.as_ref()).indent(false).to_string()
         };
-        explained(text.lines().map(str::to_owned).collect())
+        explained(text_shown(&text).lines().map(str::to_owned).collect())
     }
 
     async fn subscribe(&mut self, relation: &str, snapshot: bool, progress: bool) -> Result<Feed> {

@@ -28,6 +28,7 @@ mod rows;
 pub mod session;
 mod settings;
 mod show;
+mod size;
 mod statement;
 mod transaction;
 mod types;

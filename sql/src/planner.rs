@@ -10,6 +10,7 @@ use crate::parser::check_statement;
 use crate::pg_catalog::{self, SessionInfo};
 use crate::relation::{Relation, WITH_SYSTEM_COLUMNS, no_offsets_yet};
 use crate::rewrite::{self, Needs};
+use crate::size::check_size;
 use crate::types::SqlTypes;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -23,7 +24,7 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
 use millpond_engine::catalog::{Catalog, ObjectKind};
@@ -39,6 +40,8 @@ pub(crate) const SCHEMA: &str = "public";
 
 /// Memory all running queries may hold together; beyond it they spill or fail with 53200.
 const QUERY_MEMORY_BYTES_MAX: usize = 2 << 30;
+/// Plans with more nodes are optimised beside their statement, so that it can be cancelled meanwhile.
+const NODES_AT_ONCE: u64 = 500;
 /// Threads one query may keep busy.
 const QUERY_PARTITIONS_MAX: usize = 16;
 
@@ -113,6 +116,8 @@ pub(crate) struct Planner {
     pub(crate) state: SessionState,
     pub(crate) source: Source,
     limits: CallLimits,
+    /// Of the last plan, as a tree.
+    nodes: u64,
 }
 
 impl Planner {
@@ -141,29 +146,32 @@ impl Planner {
                 state.register_udf(function)?;
             }
         }
-        Ok(Planner { state, source, limits })
+        Ok(Planner { state, source, limits, nodes: 0 })
     }
 
     /// Rewrites and plans `statement`; `parameters[i]` is the type of `$i+1`.
     pub(crate) async fn plan(&mut self, statement: Statement, parameters: &[DataType]) -> Result<(LogicalPlan, Needs)> {
         check_statement(&statement)?;
         let mut statement = statement;
-        pg_catalog::rewrite(&mut statement);
-        let needs = rewrite::rewrite(&mut statement, &self.source.catalog, &self.limits)?;
+        let is_aggregate = |name: &str| self.state.aggregate_functions().contains_key(name);
+        let needs = rewrite::rewrite(&mut statement, &self.source.catalog, &self.limits, &is_aggregate)?;
         for function in needs.functions.values() {
             self.state.register_udf(Arc::new(function.clone()))?;
         }
+        let plan = self.plan_rewritten(statement, parameters).await?;
+        self.nodes = check_size(&plan)?;
+        Ok((plan, needs))
+    }
+
+    async fn plan_rewritten(&self, statement: Statement, parameters: &[DataType]) -> Result<LogicalPlan> {
         if parameters.is_empty() {
-            let plan = self.state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await?;
-            return Ok((plan, needs));
+            return Ok(self.state.statement_to_plan(DfStatement::Statement(Box::new(statement))).await?);
         }
         let data_types = parameters.iter().map(declared_type).collect::<Result<Vec<_>>>()?;
         let prepare = Statement::Prepare { name: Ident::new("statement"), data_types, statement: Box::new(statement) };
         match self.state.statement_to_plan(DfStatement::Statement(Box::new(prepare))).await? {
-            LogicalPlan::Statement(PlanStatement::Prepare(prepared)) => {
-                Ok((Arc::unwrap_or_clone(prepared.input), needs))
-            }
-            plan => Ok((plan, needs)),
+            LogicalPlan::Statement(PlanStatement::Prepare(prepared)) => Ok(Arc::unwrap_or_clone(prepared.input)),
+            plan => Ok(plan),
         }
     }
 
@@ -184,9 +192,24 @@ impl Planner {
 
     /// Starts a plan.
     pub(crate) async fn execute(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
-        let physical = self.state.create_physical_plan(plan).await?;
+        let (_, physical) = self.physical(plan).await?;
         Ok(execute_stream(physical, self.state.task_ctx())?)
     }
+
+    /// Optimises a plan and chooses how to run it.
+    pub(crate) async fn physical(&self, plan: &LogicalPlan) -> Result<(LogicalPlan, Arc<dyn ExecutionPlan>)> {
+        if self.nodes <= NODES_AT_ONCE {
+            return physical(&self.state, plan).await;
+        }
+        let (state, plan) = (self.state.clone(), plan.clone());
+        tokio::spawn(async move { physical(&state, &plan).await }).await?
+    }
+}
+
+async fn physical(state: &SessionState, plan: &LogicalPlan) -> Result<(LogicalPlan, Arc<dyn ExecutionPlan>)> {
+    let optimised = state.optimize(plan)?;
+    let physical = state.query_planner().create_physical_plan(&optimised, state).await?;
+    Ok((optimised, physical))
 }
 
 /// Whether a statement reads an object of the database (and so needs a snapshot).

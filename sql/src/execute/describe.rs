@@ -7,10 +7,11 @@ use crate::conflict::{self, Conflict, EXCLUDED};
 use crate::dml::{self, Change};
 use crate::error::{Error, Result};
 use crate::names;
-use crate::parameters::{array_of, given_type, parameter_type, with_elements};
+use crate::parameters::{
+    array_of, given_type, parameter_count, parameter_type, types_in_plan, types_in_text, with_elements,
+};
 use crate::planner::Source;
 use crate::returning::Returning;
-use crate::rewrite::{cast_parameters, parameter_count};
 use crate::rows::{renamed, text_schema};
 use crate::session::{Prepared, Session};
 use crate::show;
@@ -87,17 +88,15 @@ impl Session {
     async fn parameters(&self, parts: &[Part], count: usize, hints: &[Option<DataType>]) -> Result<Vec<DataType>> {
         let (mut casts, mut inferred) = (BTreeMap::new(), HashMap::new());
         for part in parts {
-            for (index, data_type) in cast_parameters(&part.query) {
+            for (index, data_type) in types_in_text(&part.query) {
                 casts.entry(index).or_insert(data_type);
             }
             // Planning without types tells those that the query determines; it may fail for want of the others.
             let (query, arrays) = with_elements(&part.query);
             if let Ok((plan, _)) = self.planner_of_types(part.source.clone())?.plan(query, &[]).await {
-                for (name, data_type) in plan.get_parameter_types()? {
-                    let data_type = if arrays.contains(&name) { data_type.map(array_of) } else { data_type };
-                    if let Some(data_type) = data_type {
-                        inferred.entry(name).or_insert(data_type);
-                    }
+                for (name, data_type) in types_in_plan(&plan)? {
+                    let data_type = if arrays.contains(&name) { array_of(data_type) } else { data_type };
+                    inferred.entry(name).or_insert(data_type);
                 }
             }
         }
