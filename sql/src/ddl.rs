@@ -2,6 +2,7 @@
 //!
 //! A default is a constant; it is read back from the object's definition, so the engine's catalog needs no notion of it.
 
+use crate::dialect::to_type;
 use crate::error::{Error, Result};
 use crate::relation::is_system_column;
 use crate::statement::{CreateRelation, Kind, folded};
@@ -12,11 +13,15 @@ use datafusion::logical_expr::{Expr, lit};
 use millpond_engine::catalog::{Column, Object};
 use millpond_engine::database::Create;
 use millpond_engine::log::PARTITIONS_MAX;
+use parking_lot::Mutex;
 use sqlparser::ast::{self, ColumnDef, ColumnOption};
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
 
 /// Partitions of a stream that does not say how many.
 const PARTITIONS_DEFAULT: u32 = 1;
+/// Definitions kept parsed.
+const DEFINITIONS_MAX: usize = 1024;
 /// As in Postgres.
 const COLUMNS_MAX: usize = 1600;
 
@@ -119,6 +124,28 @@ fn key(create: &CreateRelation, columns: &[Column]) -> Result<Vec<usize>> {
     Ok(key)
 }
 
+/// The columns that a definition declares, as they are written; none if it is not a CREATE of a stream or table.
+///
+/// Definitions are parsed once, as long as there are not too many: they are asked for by every statement.
+fn declared(definition: &str) -> Arc<[ColumnDef]> {
+    static PARSED: LazyLock<Mutex<HashMap<String, Arc<[ColumnDef]>>>> = LazyLock::new(Mutex::default);
+    if let Some(columns) = PARSED.lock().get(definition) {
+        return columns.clone();
+    }
+    // It was parsed and checked when the object was created.
+    let statements = crate::parser::parse(definition).unwrap_or_default();
+    let columns: Arc<[ColumnDef]> = match statements.first().map(|s| s.kind.as_ref()) {
+        Some(Kind::CreateStream(create) | Kind::CreateTable(create)) => create.columns.as_slice().into(),
+        _ => Arc::new([]),
+    };
+    let mut parsed = PARSED.lock();
+    if parsed.len() >= DEFINITIONS_MAX {
+        parsed.clear();
+    }
+    parsed.insert(definition.to_owned(), columns.clone());
+    columns
+}
+
 /// Defaults of an object's columns, by name; those without one are absent.
 pub(crate) fn defaults(object: &Object) -> HashMap<String, Expr> {
     let column = |name: &str| object.columns.iter().find(|c| c.name == name);
@@ -136,14 +163,8 @@ pub(crate) fn default_exprs(object: &Object) -> HashMap<String, ast::Expr> {
     if !object.definition.to_lowercase().contains("default") {
         return HashMap::new();
     }
-    // The definition was parsed and checked when the object was created.
-    let statements = crate::parser::parse(&object.definition).unwrap_or_default();
-    let Some(Kind::CreateStream(create) | Kind::CreateTable(create)) = statements.first().map(|s| s.kind.as_ref())
-    else {
-        return HashMap::new();
-    };
     let mut found = HashMap::new();
-    for (def, column) in create.columns.iter().zip(&object.columns) {
+    for (def, column) in declared(&object.definition).iter().zip(&object.columns) {
         for option in &def.options {
             if let ColumnOption::Default(value) = &option.option {
                 found.insert(column.name.clone(), value.clone());
@@ -158,11 +179,6 @@ pub(crate) fn lengths(object: &Object) -> Vec<(usize, u64, String)> {
     if !object.definition.to_lowercase().contains("char") {
         return Vec::new();
     }
-    let statements = crate::parser::parse(&object.definition).unwrap_or_default();
-    let Some(Kind::CreateStream(create) | Kind::CreateTable(create)) = statements.first().map(|s| s.kind.as_ref())
-    else {
-        return Vec::new();
-    };
     let length = |(position, def): (usize, &ColumnDef)| {
         let length = length_max(&def.data_type)?;
         let name = if matches!(def.data_type, ast::DataType::Char(_) | ast::DataType::Character(_)) {
@@ -172,7 +188,7 @@ pub(crate) fn lengths(object: &Object) -> Vec<(usize, u64, String)> {
         };
         Some((position, length, name))
     };
-    create.columns.iter().enumerate().filter_map(length).collect()
+    declared(&object.definition).iter().enumerate().filter_map(length).collect()
 }
 
 /// A constant default, cast to the column's type.
@@ -192,16 +208,35 @@ fn constant(expr: &ast::Expr, column: &Column) -> Result<ScalarValue> {
         other => other,
     };
     let ast::Expr::Value(value) = value else { return Err(refused()) };
-    let text = match &value.value {
-        ast::Value::Number(digits, _) => format!("{sign}{digits}"),
-        ast::Value::SingleQuotedString(text) if sign.is_empty() => text.clone(),
-        ast::Value::Boolean(value) if sign.is_empty() => value.to_string(),
+    let written = match &value.value {
+        ast::Value::Number(digits, _) => number(&format!("{sign}{digits}"), &column.data_type),
+        ast::Value::SingleQuotedString(text) if sign.is_empty() => ScalarValue::from(text.as_str()),
+        ast::Value::Boolean(value) if sign.is_empty() => ScalarValue::from(*value),
         ast::Value::Null => return crate::types::null_of(&column.data_type),
         _ => return Err(refused()),
     };
-    ScalarValue::Utf8(Some(text.clone())).cast_to(&column.data_type).map_err(|_| {
-        Error::new("22P02", format!("invalid input syntax for type {}: \"{text}\"", name_of(&column.data_type)))
-    })
+    let fits = match (&value.value, &column.data_type) {
+        (_, DataType::Utf8) => true,
+        (ast::Value::Boolean(_), wanted) => *wanted == DataType::Boolean,
+        (ast::Value::Number(..), wanted) => wanted.is_numeric(),
+        _ => true,
+    };
+    if !fits {
+        let (name, wanted) = (&column.name, name_of(&column.data_type));
+        return Err(Error::new("42804", format!("column \"{name}\" is of type {wanted} but its default is {value}")));
+    }
+    let value = to_type(&written.to_array_of_size(1)?, &column.data_type)?;
+    Ok(ScalarValue::try_from_array(&value, 0)?)
+}
+
+/// A number as Postgres types it, so that a fraction for an integer column is rounded.
+fn number(digits: &str, wanted: &DataType) -> ScalarValue {
+    match (digits.parse::<i64>(), digits.parse::<f64>()) {
+        (Ok(integer), _) => ScalarValue::from(integer),
+        (Err(_), Ok(float)) if wanted.is_integer() => ScalarValue::from(float),
+        // Text keeps all digits.
+        _ => ScalarValue::from(digits),
+    }
 }
 
 #[cfg(test)]
@@ -250,6 +285,8 @@ mod tests {
             ("CREATE TABLE t (a int PRIMARY KEY, b int REFERENCES t (a))", "0A000"),
             ("CREATE TABLE t (a int PRIMARY KEY, b int CHECK (b > 1))", "0A000"),
             ("CREATE TABLE t (a int PRIMARY KEY, b int DEFAULT 'x')", "22P02"),
+            ("CREATE TABLE t (a int PRIMARY KEY, b smallint DEFAULT 70000)", "22003"),
+            ("CREATE TABLE t (a int PRIMARY KEY, b date DEFAULT true)", "42804"),
             ("CREATE TABLE t (a int PRIMARY KEY, b timestamptz DEFAULT now())", "0A000"),
         ];
         for (text, state) in cases {

@@ -18,8 +18,9 @@ use datafusion::logical_expr::Expr;
 use millpond_engine::catalog::{Catalog, Column, Object, ObjectKind};
 use sqlparser::ast::{
     self, Assignment, AssignmentTarget, CastKind, Delete, FromTable, Ident, Insert, Query, SelectItem, SetExpr,
-    Statement, TableFactor, TableObject, TableWithJoins, Update,
+    Statement, TableFactor, TableObject, TableWithJoins, Update, With,
 };
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The object an INSERT or COPY writes to.
@@ -84,8 +85,7 @@ pub(crate) fn with_columns(insert: &Insert, object: &Object) -> Result<Insert> {
             };
             let Some(column) = column else { continue };
             if is_default(value) {
-                let null = || ast::Expr::Value(ast::Value::Null.into());
-                *value = defaults.get(&column.name).cloned().unwrap_or_else(null);
+                *value = default_of(&defaults, &column.name);
             }
             if column.data_type == DataType::Binary
                 && let Some(text) = string_literal(value)
@@ -97,15 +97,36 @@ pub(crate) fn with_columns(insert: &Insert, object: &Object) -> Result<Insert> {
     Ok(insert)
 }
 
-/// `INSERT INTO t VALUES (1)` gives the first columns; the others get their defaults.
+/// `INSERT INTO t VALUES (1)` and `INSERT INTO t SELECT 1` give the first columns; the others get their defaults.
 fn name_first_columns(insert: &mut Insert, object: &Object) {
-    let Some(SetExpr::Values(values)) = insert.source.as_ref().map(|source| source.body.as_ref()) else { return };
-    let width = values.rows.first().map_or(0, |row| row.content.len());
-    if insert.columns.is_empty() && width < object.columns.len() && values.rows.iter().all(|r| r.content.len() == width)
-    {
+    let Some(width) = insert.source.as_ref().and_then(|source| width(&source.body)) else { return };
+    if insert.columns.is_empty() && width < object.columns.len() {
         let name = |column: &Column| ast::ObjectName::from(vec![Ident::with_quote('"', &column.name)]);
         insert.columns = object.columns.iter().take(width).map(name).collect();
     }
+}
+
+/// Columns of a query, where its text alone tells them.
+fn width(body: &SetExpr) -> Option<usize> {
+    match body {
+        SetExpr::Values(values) => {
+            let width = values.rows.first()?.content.len();
+            values.rows.iter().all(|row| row.content.len() == width).then_some(width)
+        }
+        SetExpr::Select(select) => {
+            let wildcard =
+                |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+            (!select.projection.iter().any(wildcard)).then_some(select.projection.len())
+        }
+        SetExpr::SetOperation { left, .. } => width(left),
+        SetExpr::Query(query) => width(&query.body),
+        _ => None,
+    }
+}
+
+/// What the word DEFAULT stands for.
+fn default_of(defaults: &HashMap<String, ast::Expr>, column: &str) -> ast::Expr {
+    defaults.get(column).cloned().unwrap_or_else(|| ast::Expr::Value(ast::Value::Null.into()))
 }
 
 fn is_default(expr: &ast::Expr) -> bool {
@@ -127,7 +148,7 @@ pub(crate) struct Change {
 }
 
 /// Plans `UPDATE`.
-pub(crate) fn update(update: &Update, catalog: &Catalog) -> Result<Change> {
+pub(crate) fn update(update: &Update, with: Option<&With>, catalog: &Catalog) -> Result<Change> {
     if update.from.is_some() || !update.table.joins.is_empty() {
         return Err(Error::unsupported("UPDATE ... FROM is not supported", "Use a subquery in SET or WHERE."));
     }
@@ -135,6 +156,7 @@ pub(crate) fn update(update: &Update, catalog: &Catalog) -> Result<Change> {
     let table = change_target(catalog, &name)?;
     let returning = returning(update.returning.as_deref(), &table, alias.clone())?;
     let mut query = select_all(&table, alias, update.selection.clone())?;
+    query.with = with.cloned();
     let assigned = assign(&mut query, &table, &update.assignments)?;
     Ok(Change { table, query: Statement::Query(query), assigned, returning })
 }
@@ -153,9 +175,13 @@ pub(crate) fn assign(query: &mut Query, table: &Object, assignments: &[Assignmen
         if assigned.contains(&index) {
             return Err(Error::syntax(format!("multiple assignments to same column \"{name}\"")));
         }
+        let value = match is_default(&assignment.value) {
+            true => default_of(&crate::ddl::default_exprs(table), &name),
+            false => assignment.value.clone(),
+        };
         let expr = ast::Expr::Cast {
             kind: CastKind::Cast,
-            expr: Box::new(assignment.value.clone()),
+            expr: Box::new(value),
             data_type: sql_type(&table.columns[index].data_type)?,
             array: false,
             format: None,
@@ -169,7 +195,7 @@ pub(crate) fn assign(query: &mut Query, table: &Object, assignments: &[Assignmen
 }
 
 /// Plans `DELETE`.
-pub(crate) fn delete(delete: &Delete, catalog: &Catalog) -> Result<Change> {
+pub(crate) fn delete(delete: &Delete, with: Option<&With>, catalog: &Catalog) -> Result<Change> {
     if delete.using.is_some() {
         return Err(Error::unsupported("DELETE ... USING is not supported", "Use a subquery in WHERE."));
     }
@@ -180,7 +206,8 @@ pub(crate) fn delete(delete: &Delete, catalog: &Catalog) -> Result<Change> {
     let (name, alias) = target(from)?;
     let table = change_target(catalog, &name)?;
     let returning = returning(delete.returning.as_deref(), &table, alias.clone())?;
-    let query = select_all(&table, alias, delete.selection.clone())?;
+    let mut query = select_all(&table, alias, delete.selection.clone())?;
+    query.with = with.cloned();
     Ok(Change { table, query: Statement::Query(query), assigned: Vec::new(), returning })
 }
 

@@ -236,17 +236,22 @@ fn division_by_zero() -> Error {
         .with_hint("A condition beside it does not keep rows out: write CASE WHEN x <> 0 THEN a / x END.")
 }
 
-/// Finds the SQLSTATE of an error that is known only by its text.
+/// Finds the SQLSTATE of an error that is known only by its text. What the text quotes (a value, a name) decides nothing.
 fn classify(text: &str) -> Option<Error> {
-    let lower = text.to_lowercase();
+    let text = without_prefixes(text);
+    let lower = without_quoted(text).to_lowercase();
     if lower.contains("divide by zero") || lower.contains("division by zero") {
         return Some(division_by_zero());
     }
-    if let Some(name) = between(text, "table '", "' not found") {
+    if lower.starts_with("scalar subquery returned more than one row") {
+        return Some(Error::new("21000", "more than one row returned by a subquery used as an expression"));
+    }
+    if let Some(name) = enclosed(text, "table '", "' not found") {
         return Some(Error::undefined_relation(name.rsplit('.').next().unwrap_or(name)));
     }
-    if let Some(value) = between(text, "Cannot cast string '", "'") {
-        let data_type = between(text, "to value of ", " type").unwrap_or("the column");
+    if let Some(value) = enclosed(text, "Cannot cast string '", "' to value of ") {
+        let data_type = text.rsplit("' to value of ").next().and_then(|rest| rest.split(" type").next());
+        let data_type = data_type.unwrap_or("the column");
         let name = crate::types::name_of_arrow_text(data_type);
         let sqlstate = if name.starts_with("date") || name.starts_with("time") { "22007" } else { "22P02" };
         return Some(Error::new(sqlstate, format!("invalid input syntax for type {name}: \"{value}\"")));
@@ -257,7 +262,7 @@ fn classify(text: &str) -> Option<Error> {
     {
         return Some(Error::new("22007", tidy(text)));
     }
-    if let Some(value) = between(text, "Can't cast value ", " to type") {
+    if let Some(value) = enclosed(text, "Can't cast value ", " to type") {
         return Some(Error::new("22003", format!("value {value} is out of range for the type")));
     }
     if lower.contains("overflow") || lower.contains("out of range") || lower.contains("too large to store") {
@@ -268,7 +273,7 @@ fn classify(text: &str) -> Option<Error> {
 
 /// Faults of the query itself, found while planning.
 fn classify_plan(text: &str, lower: &str) -> Option<Error> {
-    if let Some(name) = between(text, "Invalid function '", "'") {
+    if let Some(name) = enclosed(text, "Invalid function '", "'") {
         let found = Error::new("42883", format!("function {name} does not exist"));
         return Some(match between(text, "Did you mean '", "'") {
             Some(other) => found.with_hint(format!("Perhaps you meant {other}.")),
@@ -278,7 +283,7 @@ fn classify_plan(text: &str, lower: &str) -> Option<Error> {
     if let Some(own) = between(text, "user-defined coercion failed with: External error: ", ". No function matches") {
         return Some(Error::new("42883", own).with_hint("Cast the arguments; SHOW FUNCTIONS lists module functions."));
     }
-    if let Some(name) = between(text, "table function '", "' not found") {
+    if let Some(name) = enclosed(text, "table function '", "' not found") {
         return Some(Error::new("42883", format!("table function {name} does not exist")));
     }
     const STATES: [(&str, &str); 13] = [
@@ -299,6 +304,27 @@ fn classify_plan(text: &str, lower: &str) -> Option<Error> {
     STATES.iter().find(|(needle, _)| lower.contains(needle)).map(|(_, state)| Error::new(state, tidy(text)))
 }
 
+/// The text between two markers, the first of which begins the whole.
+fn enclosed<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let rest = text.strip_prefix(before)?;
+    rest.find(after).map(|end| &rest[..end])
+}
+
+/// The text without what stands in quotes; an apostrophe inside a word is none.
+fn without_quoted(text: &str) -> String {
+    let (mut kept, mut open, mut previous) = (String::with_capacity(text.len()), None, ' ');
+    for character in text.chars() {
+        match open {
+            Some(quote) if character == quote => open = None,
+            Some(_) => {}
+            None if matches!(character, '\'' | '"') && !previous.is_alphanumeric() => open = Some(character),
+            None => kept.push(character),
+        }
+        previous = character;
+    }
+    kept
+}
+
 /// The text between two markers.
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     let start = text.find(before)? + before.len();
@@ -308,6 +334,10 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 
 /// One line, without the libraries' prefixes, starting in lower case.
 fn tidy(text: &str) -> String {
+    lowercase_first(&without_prefixes(text).lines().map(str::trim).collect::<Vec<_>>().join(" "))
+}
+
+fn without_prefixes(text: &str) -> &str {
     const PREFIXES: [&str; 8] = [
         "Error during planning: ",
         "This feature is not implemented: ",
@@ -322,7 +352,7 @@ fn tidy(text: &str) -> String {
     while let Some(shorter) = PREFIXES.iter().find_map(|p| rest.strip_prefix(p)) {
         rest = shorter;
     }
-    lowercase_first(&rest.lines().map(str::trim).collect::<Vec<_>>().join(" "))
+    rest
 }
 
 fn lowercase_first(text: &str) -> String {
@@ -370,6 +400,8 @@ mod tests {
             ("Invalid function 'foo'.\nDid you mean 'floor'?", "42883"),
             ("Can't cast value 300000000000 to type Int32", "22003"),
             ("Overflow happened on: 1 + 2", "22003"),
+            ("Cannot cast string 'overflow' to value of Date32 type", "22007"),
+            ("Execution error: Scalar subquery returned more than one row", "21000"),
             (
                 "Function 'm.f' user-defined coercion failed with: External error: function m.f(text) does not exist. No function matches",
                 "42883",
@@ -379,6 +411,9 @@ mod tests {
             let found = classify(text).unwrap_or_else(|| panic!("{text} is not known"));
             assert_eq!(found.sqlstate, state, "{text}");
             assert!(!found.message.contains('\n'), "{text}");
+        }
+        for text in ["invalid name 'out of range'", "no column \"expects\" in 'table 'x' not found'"] {
+            assert_eq!(classify(text), None, "{text}");
         }
     }
 

@@ -46,6 +46,7 @@ impl Session {
         parameters: &[ScalarValue],
         limits: Limits,
     ) -> Result<Outcome> {
+        self.refuse_in_read_only(&statement.kind)?;
         match statement.kind.as_ref() {
             Kind::Query(query) => Ok(Outcome::Rows(self.select(query, parameters, &limits).await?)),
             Kind::Explain { analyze, verbose, query } => {
@@ -58,12 +59,12 @@ impl Session {
                 explained(lines)
             }
             Kind::Insert(insert) => self.insert(insert, parameters, &limits).await,
-            Kind::Update(update) => {
-                let change = dml::update(update, &self.instance.database.catalog())?;
+            Kind::Update(update, with) => {
+                let change = dml::update(update, with.as_ref(), &self.instance.database.catalog())?;
                 self.change(change, parameters, &limits).await
             }
-            Kind::Delete(delete) => {
-                let change = dml::delete(delete, &self.instance.database.catalog())?;
+            Kind::Delete(delete, with) => {
+                let change = dml::delete(delete, with.as_ref(), &self.instance.database.catalog())?;
                 self.change(change, parameters, &limits).await
             }
             Kind::CopyIn { relation, columns, options } => self.copy_in(relation, columns, options.clone()),
@@ -84,7 +85,8 @@ impl Session {
                 self.settings.reset_all();
                 Ok(complete("RESET"))
             }
-            Kind::Begin => Ok(self.begin()),
+            Kind::Begin { read_only } => Ok(self.begin(*read_only)),
+            Kind::SetTransaction { read_only } => self.set_transaction(*read_only),
             Kind::Commit => self.commit().await,
             Kind::Rollback => Ok(self.rollback()),
             Kind::Savepoint(what) => self.savepoint(what),
@@ -209,7 +211,7 @@ impl Session {
     /// What `statement` reads: a fresh snapshot, or the catalog alone when it reads no object.
     pub(crate) async fn source(&self, statement: &ast::Statement, limits: &Limits) -> Result<Source> {
         let catalog = self.instance.database.catalog();
-        if !reads_objects(self.instance.base.state(), &catalog, statement)? {
+        if !reads_objects(&catalog, statement) {
             return Ok(Source::catalog(catalog));
         }
         let mode = if self.settings.reads_latest() { ReadMode::Latest } else { ReadMode::Strict };
@@ -234,7 +236,7 @@ impl Session {
             until: limits.deadline.map(|deadline| deadline.into_std()),
             cancel: limits.cancel.clone(),
         };
-        Planner::new(self.instance.base.state(), source, &self.info(), calls, false)
+        Planner::new(self.instance.base.state(), source, self.info(), calls, false)
     }
 }
 

@@ -10,6 +10,7 @@ mod lock;
 mod prepare;
 mod session;
 mod syntax;
+mod table;
 
 pub(crate) use depth::check_statement;
 pub(crate) use syntax::parse_query;
@@ -33,6 +34,7 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
         Error { position, ..Error::syntax(format!("syntax error: {}", e.message)) }
     })?;
     depth::check_tokens(&tokens)?;
+    let tokens = table::written_out(tokens);
     let parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
     let mut input = Input { parser, text: sql };
     let text: Arc<str> = Arc::from(sql);
@@ -70,7 +72,8 @@ impl Input<'_> {
                 "Write COPY (SUBSCRIBE name) TO STDOUT.",
             )),
             "EXPLAIN" => self.explain(),
-            "SELECT" | "VALUES" | "WITH" | "TABLE" => Ok(Kind::Query(self.query()?)),
+            "WITH" => self.with(),
+            "SELECT" | "VALUES" => Ok(Kind::Query(self.query()?)),
             "" if self.parser.peek_token_ref().token == Token::LParen => Ok(Kind::Query(self.query()?)),
             "INSERT" | "UPDATE" | "DELETE" => self.change(),
             "ALTER" => Err(Error::unsupported(
@@ -94,9 +97,36 @@ impl Input<'_> {
         let statement = self.parser.parse_statement();
         match statement.map_err(|e| self.error(&e))? {
             ast::Statement::Insert(insert) => Ok(Kind::Insert(Box::new(insert))),
-            ast::Statement::Update(update) => Ok(Kind::Update(Box::new(update))),
-            ast::Statement::Delete(delete) => Ok(Kind::Delete(Box::new(delete))),
+            ast::Statement::Update(update) => Ok(Kind::Update(Box::new(update), None)),
+            ast::Statement::Delete(delete) => Ok(Kind::Delete(Box::new(delete), None)),
             other => Err(Error::syntax(format!("unexpected statement: {other}"))),
+        }
+    }
+
+    /// `WITH …` in front of a query or a change.
+    fn with(&mut self) -> Result<Kind> {
+        let mut query = self.query()?;
+        if query.with.as_ref().is_some_and(|with| with.cte_tables.iter().any(|cte| is_change(&cte.query.body))) {
+            return Err(Error::unsupported(
+                "INSERT, UPDATE and DELETE inside WITH are not supported",
+                "Use statements of their own, in one transaction.",
+            ));
+        }
+        let with = query.with.take();
+        match *query.body {
+            ast::SetExpr::Insert(ast::Statement::Insert(mut insert)) => {
+                match insert.source.as_mut() {
+                    Some(source) => merge_with(source, with),
+                    None => return Err(Error::syntax("INSERT ... DEFAULT VALUES cannot have a WITH")),
+                }
+                Ok(Kind::Insert(Box::new(insert)))
+            }
+            ast::SetExpr::Update(ast::Statement::Update(update)) => Ok(Kind::Update(Box::new(update), with)),
+            ast::SetExpr::Delete(ast::Statement::Delete(delete)) => Ok(Kind::Delete(Box::new(delete), with)),
+            body => {
+                (query.body, query.with) = (Box::new(body), with);
+                Ok(Kind::Query(query))
+            }
         }
     }
 
@@ -108,7 +138,12 @@ impl Input<'_> {
                 match self.any_word()?.as_str() {
                     "ANALYZE" => analyze = self.optional_boolean()?,
                     "VERBOSE" => verbose = self.optional_boolean()?,
-                    _ => drop(self.optional_boolean()?),
+                    "COSTS" | "SETTINGS" | "BUFFERS" | "WAL" | "TIMING" | "SUMMARY" => drop(self.optional_boolean()?),
+                    "FORMAT" => self.explain_format()?,
+                    other => {
+                        let name = other.to_lowercase();
+                        return Err(Error::syntax(format!("unrecognized EXPLAIN option \"{name}\"")));
+                    }
                 }
                 if !self.parser.consume_token(&Token::Comma) {
                     break;
@@ -133,6 +168,24 @@ impl Input<'_> {
                 "EXPLAIN of this statement is not supported",
                 "EXPLAIN takes a query or CREATE MATERIALIZED VIEW.",
             )),
+        }
+    }
+
+    /// Plans are shown as text only.
+    fn explain_format(&mut self) -> Result<()> {
+        let format = match self.peek_word(0) {
+            Some(_) => self.any_word()?,
+            None => self.string()?.to_uppercase(),
+        };
+        match format.as_str() {
+            "TEXT" => Ok(()),
+            "JSON" | "XML" | "YAML" => {
+                Err(Error::unsupported(format!("EXPLAIN (FORMAT {format}) is not supported"), "Use FORMAT TEXT."))
+            }
+            other => {
+                let value = other.to_lowercase();
+                Err(Error::new("22023", format!("unrecognized value for EXPLAIN option \"format\": \"{value}\"")))
+            }
         }
     }
 
@@ -305,10 +358,31 @@ impl Input<'_> {
     }
 }
 
-fn boolean(text: &str) -> Option<bool> {
-    match text.to_lowercase().as_str() {
-        "true" | "on" | "1" | "yes" => Some(true),
-        "false" | "off" | "0" | "no" => Some(false),
+fn is_change(body: &ast::SetExpr) -> bool {
+    use ast::SetExpr as S;
+    matches!(body, S::Insert(_) | S::Update(_) | S::Delete(_) | S::Merge(_))
+}
+
+/// Puts the queries of `with` before those the query has itself.
+fn merge_with(query: &mut ast::Query, with: Option<ast::With>) {
+    let Some(mut with) = with else { return };
+    if let Some(own) = query.with.take() {
+        with.recursive |= own.recursive;
+        with.cte_tables.extend(own.cte_tables);
+    }
+    query.with = Some(with);
+}
+
+/// A boolean as options and settings take it: also a beginning of a word, if it is that of no other.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    let text = text.trim().to_lowercase();
+    let begins = |word: &str| !text.is_empty() && word.starts_with(&text);
+    match text.as_str() {
+        "1" => Some(true),
+        "0" => Some(false),
+        "o" => None,
+        _ if begins("true") || begins("yes") || begins("on") => Some(true),
+        _ if begins("false") || begins("no") || begins("off") => Some(false),
         _ => None,
     }
 }

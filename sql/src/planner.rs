@@ -7,10 +7,11 @@ use crate::dialect;
 use crate::error::{Error, Result};
 use crate::parameters::declared_type;
 use crate::parser::check_statement;
-use crate::pg_catalog::{self, SessionInfo};
+use crate::pg_catalog::{self, Facts, SessionInfo};
 use crate::relation::{Relation, WITH_SYSTEM_COLUMNS, no_offsets_yet};
 use crate::rewrite::{self, Needs};
 use crate::size::check_size;
+use crate::statement::folded;
 use crate::types::SqlTypes;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -31,8 +32,9 @@ use millpond_engine::catalog::{Catalog, ObjectKind};
 use millpond_engine::function::CallLimits;
 use millpond_engine::snapshot::Snapshot;
 use millpond_engine::transaction::OwnChanges;
-use sqlparser::ast::{Ident, Statement};
+use sqlparser::ast::{Expr, Ident, ObjectNamePart, Statement, visit_expressions, visit_relations};
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 pub(crate) const CATALOG: &str = "millpond";
@@ -75,6 +77,7 @@ impl Base {
             .with_type_planner(Arc::new(SqlTypes))
             .build();
         dialect::install(&mut state)?;
+        state.register_udf(Arc::new(pg_catalog::empty_if_null()))?;
         Ok(Base { state })
     }
 
@@ -115,6 +118,8 @@ impl Source {
 pub(crate) struct Planner {
     pub(crate) state: SessionState,
     pub(crate) source: Source,
+    /// What functions about the database answer from; `None` where there may be none.
+    facts: Option<Arc<Facts>>,
     limits: CallLimits,
     /// Of the last plan, as a tree.
     nodes: u64,
@@ -126,27 +131,23 @@ impl Planner {
     pub(crate) fn new(
         state: &SessionState,
         source: Source,
-        info: &SessionInfo,
+        info: SessionInfo,
         limits: CallLimits,
         for_view: bool,
     ) -> Result<Planner> {
         let mut state = state.clone();
-        let catalog = source.catalog.clone();
-        let public = Public {
-            source: source.clone(),
-            system: pg_catalog::schema_provider(catalog.clone(), info),
-            keeps_filters: for_view,
-        };
-        let information = pg_catalog::information_schema(catalog.clone(), info);
+        let facts = Arc::new(Facts { catalog: source.catalog.clone(), session: info });
+        let public =
+            Public { source: source.clone(), system: pg_catalog::schema_provider(&facts), keeps_filters: for_view };
+        let information = pg_catalog::information_schema(&facts);
         state.register_catalog_list(Arc::new(Schemas { public: Arc::new(public), information }));
         if !for_view {
             // now() is the time of the statement.
             state.mark_start_execution();
-            for function in pg_catalog::functions(catalog, info) {
-                state.register_udf(function)?;
-            }
         }
-        Ok(Planner { state, source, limits, nodes: 0 })
+        // A view's rows may not depend on who asks.
+        let facts = (!for_view).then_some(facts);
+        Ok(Planner { state, source, facts, limits, nodes: 0 })
     }
 
     /// Rewrites and plans `statement`; `parameters[i]` is the type of `$i+1`.
@@ -155,12 +156,32 @@ impl Planner {
         let mut statement = statement;
         let is_aggregate = |name: &str| self.state.aggregate_functions().contains_key(name);
         let needs = rewrite::rewrite(&mut statement, &self.source.catalog, &self.limits, &is_aggregate)?;
+        self.register_catalog_functions(&statement)?;
         for function in needs.functions.values() {
             self.state.register_udf(Arc::new(function.clone()))?;
         }
         let plan = self.plan_rewritten(statement, parameters).await?;
         self.nodes = check_size(&plan)?;
         Ok((plan, needs))
+    }
+
+    /// Those of `pg_catalog` that the statement calls.
+    fn register_catalog_functions(&mut self, statement: &Statement) -> Result<()> {
+        let Some(facts) = &self.facts else { return Ok(()) };
+        let mut called = HashMap::new();
+        let _ = visit_expressions(statement, |expr| {
+            if let Expr::Function(call) = expr
+                && let [ObjectNamePart::Identifier(name)] = call.name.0.as_slice()
+                && let Some(function) = pg_catalog::function(&folded(name), facts)
+            {
+                called.insert(folded(name), function);
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        for function in called.into_values() {
+            self.state.register_udf(function)?;
+        }
+        Ok(())
     }
 
     async fn plan_rewritten(&self, statement: Statement, parameters: &[DataType]) -> Result<LogicalPlan> {
@@ -213,12 +234,13 @@ async fn physical(state: &SessionState, plan: &LogicalPlan) -> Result<(LogicalPl
 }
 
 /// Whether a statement reads an object of the database (and so needs a snapshot).
-pub(crate) fn reads_objects(state: &SessionState, catalog: &Catalog, statement: &Statement) -> Result<bool> {
-    let statement = DfStatement::Statement(Box::new(statement.clone()));
-    let references = state.resolve_table_references(&statement)?;
-    // TUMBLE's relation is an argument, not a reference, before the rewrite.
-    let text_names_tumble = statement.to_string().to_lowercase().contains("tumble");
-    Ok(text_names_tumble || references.iter().any(|r| catalog.get(r.table()).is_some()))
+pub(crate) fn reads_objects(catalog: &Catalog, statement: &Statement) -> bool {
+    let named = visit_relations(statement, |name| match name.0.last().and_then(ObjectNamePart::as_ident).map(folded) {
+        // The relation of TUMBLE is an argument, before the rewrite.
+        Some(name) if name == "tumble" || catalog.get(&name).is_some() => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    named.is_break()
 }
 
 /// The schemas of the one catalog; it answers to any catalog name, because clients use their database's.

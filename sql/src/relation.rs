@@ -15,7 +15,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
-use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, Statistics};
+use datafusion::common::{Constraint, Constraints, DFSchema, DataFusionError, Result, ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
@@ -55,6 +55,8 @@ pub(crate) struct Relation {
     /// Filters stay in the plan (views are lowered from it) instead of going into the scan.
     keeps_filters: bool,
     defaults: HashMap<String, Expr>,
+    /// The primary key, so that `GROUP BY` it groups by all columns.
+    constraints: Constraints,
 }
 
 impl Relation {
@@ -64,8 +66,13 @@ impl Relation {
             ObjectKind::Stream { .. } | ObjectKind::Table { .. } => crate::ddl::defaults(&object),
             _ => HashMap::new(),
         };
+        let keys = match &object.kind {
+            ObjectKind::Table { key } => vec![Constraint::PrimaryKey(key.clone())],
+            _ => vec![],
+        };
+        let constraints = Constraints::new_unverified(keys);
         let (snapshot, own) = (source.snapshot.clone(), source.own.clone());
-        Relation { object, schema, snapshot, own, keeps_filters, defaults }
+        Relation { object, schema, snapshot, own, keeps_filters, defaults, constraints }
     }
 
     fn user_columns(&self) -> usize {
@@ -160,6 +167,10 @@ impl TableProvider for Relation {
             ObjectKind::View { .. } => TableType::View,
             _ => TableType::Base,
         }
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.constraints)
     }
 
     fn get_column_default(&self, column: &str) -> Option<&Expr> {

@@ -30,10 +30,10 @@ use millpond_engine::ObjectId;
 use millpond_engine::catalog::{Catalog, ObjectKind, SYSTEM_COLUMNS};
 use millpond_engine::function::CallLimits;
 use sqlparser::ast::{
-    ExcludeSelectItem, Expr, FunctionArg, Ident, JoinConstraint, JoinOperator, LimitClause, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
-    Statement, TableAlias, TableFactor, TableWithJoins, Value, Visit, VisitMut, VisitorMut, WildcardAdditionalOptions,
-    visit_expressions,
+    ExcludeSelectItem, Expr, FunctionArg, FunctionArguments, Ident, JoinConstraint, JoinOperator, LimitClause,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator,
+    SetQuantifier, Statement, TableAlias, TableFactor, TableWithJoins, Value, Visit, VisitMut, VisitorMut,
+    WildcardAdditionalOptions, visit_expressions,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
@@ -92,16 +92,8 @@ impl VisitorMut for Rewriter<'_> {
         if let Err(error) = counts_rows(&query.body) {
             return ControlFlow::Break(error);
         }
-        if let SetExpr::Values(values) = query.body.as_mut()
-            && !(self.inserts && self.ordered.is_empty())
-        {
-            values.rows.iter_mut().flat_map(|row| &mut row.content).for_each(dialect::literal);
-            if self.inserts {
-                match dialect::union_of(values) {
-                    Ok(union) => *query.body = union,
-                    Err(error) => return ControlFlow::Break(error),
-                }
-            }
+        if let Err(error) = self.values(&mut query.body) {
+            return ControlFlow::Break(error);
         }
         bounds_are_bigint(query);
         let ordered = query.order_by.as_ref().is_some_and(names_system_column);
@@ -145,6 +137,27 @@ impl VisitorMut for Rewriter<'_> {
             Err(error) => return ControlFlow::Break(error),
         }
         ControlFlow::Continue(())
+    }
+}
+
+impl Rewriter<'_> {
+    /// Types the literals of a VALUES list that is not that of an INSERT; makes a UNION of one that the planner would
+    /// misread.
+    fn values(&self, body: &mut SetExpr) -> Result<()> {
+        let SetExpr::Values(values) = body else { return Ok(()) };
+        let inserted = self.inserts && self.ordered.is_empty();
+        let asks = visit_expressions(&values.rows, |expr| match expr {
+            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
+            Expr::Function(call) if matches!(call.args, FunctionArguments::Subquery(_)) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        if !inserted {
+            values.rows.iter_mut().flat_map(|row| &mut row.content).for_each(dialect::literal);
+        }
+        if asks.is_break() || self.inserts && !inserted {
+            *body = dialect::union_of(values)?;
+        }
+        Ok(())
     }
 }
 

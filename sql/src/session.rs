@@ -6,6 +6,7 @@ use crate::copy::{CopyIn, CopyOptions};
 use crate::error::{Error, Result};
 use crate::execute::prepared::PreparedStatements;
 use crate::feed::Feed;
+use crate::parser::boolean;
 use crate::pg_catalog::SessionInfo;
 use crate::planner::Base;
 use crate::position::located;
@@ -17,10 +18,11 @@ use crate::view;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use millpond_engine::database::Database;
-use millpond_engine::transaction::Transaction;
+use millpond_engine::transaction::{LOCK_WAIT, Transaction};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 /// What all sessions share: the database and the planner's static parts. One per process.
@@ -28,6 +30,8 @@ use tokio::task::spawn_blocking;
 pub struct Instance {
     pub database: Arc<Database>,
     pub(crate) base: Base,
+    /// The next number of a transaction.
+    transactions: AtomicI64,
 }
 
 impl Instance {
@@ -46,7 +50,7 @@ impl Instance {
         }
         let engine = database.clone();
         spawn_blocking(move || engine.start()).await??;
-        Ok(Arc::new(Instance { database, base }))
+        Ok(Arc::new(Instance { database, base, transactions: AtomicI64::new(1) }))
     }
 }
 
@@ -56,6 +60,7 @@ pub struct Session {
     pub(crate) instance: Arc<Instance>,
     pub(crate) user: String,
     pub(crate) database: String,
+    backend_pid: i32,
     pub(crate) settings: Settings,
     pub(crate) block: Arc<Mutex<Block>>,
     pub(crate) prepared: PreparedStatements,
@@ -97,10 +102,11 @@ pub enum Outcome {
 }
 
 impl Session {
-    /// A fresh session for `user`.
-    pub fn new(instance: Arc<Instance>, user: &str, database: &str) -> Session {
+    /// A fresh session for `user`. `backend_pid`: the number by which a client asks to cancel its statements.
+    pub fn new(instance: Arc<Instance>, user: &str, database: &str, backend_pid: i32) -> Session {
         Session {
             instance,
+            backend_pid,
             user: user.to_owned(),
             database: database.to_owned(),
             settings: Settings::new(user),
@@ -182,6 +188,16 @@ impl Session {
         self.settings.get(name).map(str::to_owned)
     }
 
+    /// How long a transaction block may wait for its next statement; `None`: as long as it likes.
+    pub fn idle_in_transaction_timeout(&self) -> Option<Duration> {
+        self.settings.idle_in_transaction_timeout()
+    }
+
+    /// How long a statement waits for a table that another transaction holds.
+    pub(crate) fn lock_wait(&self) -> Duration {
+        self.settings.lock_timeout().map_or(LOCK_WAIT, |timeout| timeout.min(LOCK_WAIT))
+    }
+
     /// NOTICEs raised since the last call: (severity, sqlstate, message).
     pub fn take_notices(&mut self) -> Vec<(String, String, String)> {
         std::mem::take(&mut self.notices)
@@ -193,6 +209,9 @@ impl Session {
     }
 
     pub(crate) fn notice(&mut self, severity: &str, sqlstate: &str, message: impl Into<String>) {
+        if !self.settings.shows(severity) {
+            return;
+        }
         self.notices.push((severity.to_owned(), sqlstate.to_owned(), message.into()));
     }
 
@@ -202,20 +221,53 @@ impl Session {
             user: self.user.clone(),
             database: self.database.clone(),
             settings: self.settings.all(),
-            ..SessionInfo::default()
+            backend_pid: self.backend_pid,
+            transaction_id: self.transaction_id(),
+        }
+    }
+
+    /// The same for all statements of a block, another for every one outside.
+    fn transaction_id(&self) -> i64 {
+        let fresh = || self.instance.transactions.fetch_add(1, Ordering::Relaxed);
+        let mut block = self.block.lock();
+        match block.state {
+            BlockState::Idle => fresh(),
+            _ => *block.id.get_or_insert_with(fresh),
         }
     }
 }
 
 /// BEGIN, COMMIT, ROLLBACK, savepoints, SET and their like.
 impl Session {
-    pub(crate) fn begin(&mut self) -> Outcome {
-        if self.status() == TransactionStatus::InTransaction {
+    pub(crate) fn begin(&mut self, read_only: Option<bool>) -> Outcome {
+        let inside = self.status() == TransactionStatus::InTransaction;
+        if inside {
             self.notice("WARNING", "25001", "there is already a transaction in progress");
         }
         // What an implicit block has written becomes part of the explicit one, as in Postgres.
         self.block.lock().state = BlockState::Explicit;
+        if !inside || read_only.is_some() {
+            self.settings.set_read_only(read_only);
+        }
         complete("BEGIN")
+    }
+
+    pub(crate) fn set_transaction(&mut self, read_only: Option<bool>) -> Result<Outcome> {
+        if self.status() != TransactionStatus::InTransaction {
+            self.notice("WARNING", "25P01", "SET TRANSACTION can only be used in transaction blocks");
+        } else if read_only.is_some() {
+            self.refuse_read_write(read_only)?;
+            self.settings.set_read_only(read_only);
+        }
+        Ok(complete("SET"))
+    }
+
+    /// A block that has read as READ ONLY stays so.
+    fn refuse_read_write(&self, read_only: Option<bool>) -> Result<()> {
+        if read_only == Some(false) && self.settings.read_only() && self.block.lock().has_run {
+            return Err(Error::new("25001", "transaction read-write mode must be set before any query"));
+        }
+        Ok(())
     }
 
     pub(crate) async fn commit(&mut self) -> Result<Outcome> {
@@ -289,6 +341,31 @@ impl Session {
         Ok(())
     }
 
+    /// READ ONLY is kept by refusing what writes.
+    pub(crate) fn refuse_in_read_only(&mut self, kind: &Kind) -> Result<()> {
+        let writes = match kind {
+            Kind::Insert(_) => "INSERT",
+            Kind::Update(..) => "UPDATE",
+            Kind::Delete(..) => "DELETE",
+            Kind::CopyIn { .. } => "COPY FROM",
+            Kind::CreateStream(_) => "CREATE STREAM",
+            Kind::CreateTable(_) => "CREATE TABLE",
+            Kind::CreateModule { .. } => "CREATE MODULE",
+            Kind::CreateView(_) => "CREATE MATERIALIZED VIEW",
+            Kind::Drop { noun, .. } => noun.tag(),
+            Kind::Query(query) if !query.locks.is_empty() => "SELECT FOR UPDATE",
+            Kind::Query(_) | Kind::CopyOut { .. } | Kind::Explain { .. } | Kind::Subscribe { .. } => {
+                self.block.lock().has_run = true;
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        if self.settings.read_only() {
+            return Err(Error::new("25006", format!("cannot execute {writes} in a read-only transaction")));
+        }
+        Ok(())
+    }
+
     fn end_block(&mut self) -> (BlockState, Option<Transaction>) {
         self.settings.end_transaction();
         self.block.lock().end()
@@ -299,8 +376,16 @@ impl Session {
             self.notice("WARNING", "25P01", "SET LOCAL can only be used in transaction blocks");
             return Ok(complete("SET"));
         }
+        if name.eq_ignore_ascii_case("transaction_read_only") {
+            let read_only = value.map(|value| boolean(value).unwrap_or(true));
+            self.refuse_read_write(read_only)?;
+        }
         if let Some(warning) = self.settings.set(name, value, local)? {
             self.notice("WARNING", "01000", warning);
+        }
+        let in_block = matches!(self.status(), TransactionStatus::InTransaction | TransactionStatus::Failed);
+        if name.eq_ignore_ascii_case("default_transaction_read_only") && !in_block {
+            self.settings.set_read_only(None);
         }
         Ok(complete(if value.is_some() { "SET" } else { "RESET" }))
     }

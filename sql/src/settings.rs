@@ -1,11 +1,12 @@
 //! A session's settings: what `SET` changes, `SHOW` shows and ParameterStatus reports.
 
 use crate::error::{Error, Result};
+use crate::parser::boolean;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Name as shown, value at the start of a session, description.
-const KNOWN: [(&str, &str, &str); 27] = [
+const KNOWN: [(&str, &str, &str); 28] = [
     ("application_name", "", "Name of the client, for logs."),
     ("bytea_output", "hex", "How bytea is shown."),
     ("client_encoding", "UTF8", "Encoding of text on the wire."),
@@ -14,11 +15,11 @@ const KNOWN: [(&str, &str, &str); 27] = [
     ("default_transaction_isolation", "read committed", "Isolation level of new transactions."),
     ("default_transaction_read_only", "off", "Whether new transactions only read."),
     ("extra_float_digits", "1", "Digits of floating-point numbers."),
-    ("idle_in_transaction_session_timeout", "0", "Accepted for clients' sake."),
+    ("idle_in_transaction_session_timeout", "0", "Longest wait of a transaction for its next statement; 0: no limit."),
     ("integer_datetimes", "on", "Timestamps are integers."),
     ("IntervalStyle", "postgres", "How intervals are shown."),
     ("is_superuser", "on", "Whether the user is a superuser."),
-    ("lock_timeout", "0", "Accepted for clients' sake."),
+    ("lock_timeout", "0", "Longest wait for a lock, which is never longer than 10 s; 0: 10 s."),
     ("max_identifier_length", "63", "Longest name."),
     ("max_index_keys", "32", "Most columns of a key."),
     ("millpond.read", "strict", "strict: a SELECT sees every write acknowledged before it; latest: it does not wait."),
@@ -33,6 +34,7 @@ const KNOWN: [(&str, &str, &str); 27] = [
     ("synchronous_commit", "on", "A commit is durable when it is acknowledged."),
     ("TimeZone", "UTC", "Time zone in which timestamptz is shown."),
     ("transaction_isolation", "read committed", "Isolation level of the transaction."),
+    ("transaction_read_only", "off", "Whether the transaction only reads."),
 ];
 
 /// What ParameterStatus reports.
@@ -122,6 +124,8 @@ impl Settings {
         let before = self.values.insert(name.clone(), value.clone()).unwrap_or_default();
         if local {
             self.saved.entry(name.clone()).or_insert(before.clone());
+        } else {
+            self.saved.remove(&name);
         }
         if before != value {
             self.changed.push(name);
@@ -141,13 +145,27 @@ impl Settings {
         self.saved.clear();
     }
 
-    /// Undoes `SET LOCAL`.
+    /// Undoes `SET LOCAL`, and the transaction's READ ONLY.
     pub(crate) fn end_transaction(&mut self) {
         for (name, value) in std::mem::take(&mut self.saved) {
             if self.values.insert(name.clone(), value.clone()).as_ref() != Some(&value) {
                 self.changed.push(name);
             }
         }
+        self.set_read_only(None);
+    }
+
+    /// Makes the transaction READ ONLY or READ WRITE; `None`: what new transactions are.
+    pub(crate) fn set_read_only(&mut self, read_only: Option<bool>) {
+        let value = match read_only {
+            Some(read_only) => on_or_off(read_only).to_owned(),
+            None => self.get("default_transaction_read_only").unwrap_or("off").to_owned(),
+        };
+        self.values.insert("transaction_read_only".to_owned(), value);
+    }
+
+    pub(crate) fn read_only(&self) -> bool {
+        self.get("transaction_read_only") == Some("on")
     }
 
     /// Reported settings that changed since the last call.
@@ -165,13 +183,40 @@ impl Settings {
 
     /// `None`: no limit.
     pub(crate) fn statement_timeout(&self) -> Option<Duration> {
-        let ms = self.get("statement_timeout").and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+        self.duration("statement_timeout")
+    }
+
+    /// `None`: no limit of the session's own.
+    pub(crate) fn lock_timeout(&self) -> Option<Duration> {
+        self.duration("lock_timeout")
+    }
+
+    /// `None`: no limit.
+    pub(crate) fn idle_in_transaction_timeout(&self) -> Option<Duration> {
+        self.duration("idle_in_transaction_session_timeout")
+    }
+
+    fn duration(&self, name: &str) -> Option<Duration> {
+        let ms = self.get(name).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
         (ms > 0).then(|| Duration::from_millis(ms))
+    }
+
+    /// Whether the client wants messages of this severity.
+    pub(crate) fn shows(&self, severity: &str) -> bool {
+        let rank = |name: &str| SEVERITIES.iter().position(|known| known.eq_ignore_ascii_case(name)).unwrap_or(0);
+        rank(severity) >= self.get("client_min_messages").map_or(0, rank)
     }
 
     pub(crate) fn reads_latest(&self) -> bool {
         self.get("millpond.read") == Some("latest")
     }
+}
+
+/// From the least to the most severe.
+const SEVERITIES: [&str; 9] = ["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"];
+
+fn on_or_off(value: bool) -> &'static str {
+    if value { "on" } else { "off" }
 }
 
 /// The value to keep, and a warning if it is not the one asked for.
@@ -199,8 +244,24 @@ fn check(name: &str, value: &str) -> Result<(String, Option<String>)> {
             "UTF8" | "UNICODE" => Ok(("UTF8".into(), None)),
             _ => invalid("The only encoding is UTF8."),
         },
-        "standard_conforming_strings" | "synchronous_commit" if matches!(value, "off" | "false" | "0") => {
-            invalid("It is always on.")
+        "client_min_messages" => match SEVERITIES.iter().find(|known| known.eq_ignore_ascii_case(value)) {
+            Some(known) => Ok(((*known).to_owned(), None)),
+            None => invalid("There are debug5 to debug1, log, notice, warning and error."),
+        },
+        "synchronous_commit" if matches!(value, "local" | "remote_write" | "remote_apply") => Ok((value.into(), None)),
+        "standard_conforming_strings" | "synchronous_commit" => match boolean(value) {
+            Some(true) => Ok(("on".into(), None)),
+            _ => invalid("It is always on."),
+        },
+        "default_transaction_read_only" | "transaction_read_only" | "row_security" => match boolean(value) {
+            Some(value) => Ok((on_or_off(value).into(), None)),
+            None => invalid("Give on or off."),
+        },
+        "search_path" => {
+            let public = |part: &str| matches!(part.trim().trim_matches('"').to_lowercase().as_str(), "public");
+            let warning = "names are looked up in the schema public, whatever search_path says";
+            let kept = value.split(',').any(public);
+            Ok((value.to_owned(), (!kept).then(|| warning.to_owned())))
         }
         "default_transaction_isolation" => match value.to_lowercase().as_str() {
             "read committed" | "read uncommitted" => Ok((value.to_lowercase(), None)),
@@ -254,5 +315,31 @@ mod tests {
         assert_eq!(settings.take_changes(), [("application_name".to_owned(), "psql".to_owned())]);
         settings.reset_all();
         assert_eq!(settings.get("app.user"), None);
+    }
+
+    #[test]
+    fn wishes_are_kept_or_refused() {
+        let mut settings = Settings::new("anna");
+        for (name, value) in [
+            ("standard_conforming_strings", "OFF"),
+            ("standard_conforming_strings", "no"),
+            ("synchronous_commit", "f"),
+            ("row_security", "maybe"),
+            ("client_min_messages", "loud"),
+        ] {
+            assert_eq!(settings.set(name, Some(value), false).unwrap_err().sqlstate, "22023", "{name} = {value}");
+        }
+        settings.set("Standard_Conforming_Strings", Some("TRUE"), false).unwrap();
+        assert_eq!(settings.get("standard_conforming_strings"), Some("on"));
+        assert!(settings.set("search_path", Some("app, \"Public\""), false).unwrap().is_none());
+        assert!(settings.set("search_path", Some("app"), false).unwrap().is_some());
+        settings.set("client_min_messages", Some("WARNING"), false).unwrap();
+        assert_eq!((settings.shows("NOTICE"), settings.shows("WARNING")), (false, true));
+        settings.set("application_name", Some("a"), true).unwrap();
+        settings.set("application_name", Some("b"), false).unwrap();
+        settings.set("default_transaction_read_only", Some("yes"), false).unwrap();
+        settings.end_transaction();
+        assert_eq!(settings.get("application_name"), Some("b"), "SET LOCAL is over");
+        assert!(settings.read_only());
     }
 }

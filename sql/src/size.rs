@@ -110,9 +110,10 @@ impl Scope<'_> {
     }
 
     fn column(&self, column: &datafusion::common::Column) -> Option<u64> {
-        self.inputs.iter().zip(self.sizes).find_map(|(input, size)| {
-            size.columns.get(input.schema().maybe_index_of_column(column)?).copied()
-        })
+        self.inputs
+            .iter()
+            .zip(self.sizes)
+            .find_map(|(input, size)| size.columns.get(input.schema().maybe_index_of_column(column)?).copied())
     }
 }
 

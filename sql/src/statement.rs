@@ -26,8 +26,9 @@ pub(crate) enum Kind {
     },
     ExplainView(CreateView),
     Insert(Box<ast::Insert>),
-    Update(Box<ast::Update>),
-    Delete(Box<ast::Delete>),
+    /// With the WITH in front of it.
+    Update(Box<ast::Update>, Option<ast::With>),
+    Delete(Box<ast::Delete>, Option<ast::With>),
     CreateStream(CreateRelation),
     CreateTable(CreateRelation),
     CreateModule {
@@ -65,7 +66,14 @@ pub(crate) enum Kind {
         local: bool,
     },
     ResetAll,
-    Begin,
+    /// `read_only: None` = as the session's default says.
+    Begin {
+        read_only: Option<bool>,
+    },
+    /// `SET TRANSACTION`; of the modes only READ ONLY and READ WRITE make a difference.
+    SetTransaction {
+        read_only: Option<bool>,
+    },
     Commit,
     Rollback,
     Savepoint(SavepointVerb),

@@ -29,6 +29,10 @@ pub(crate) struct Block {
     pub(crate) state: BlockState,
     /// Made at the block's first write.
     pub(crate) transaction: Option<Transaction>,
+    /// A statement has read in it, so it can no longer become READ WRITE.
+    pub(crate) has_run: bool,
+    /// Its number, once somebody asked.
+    pub(crate) id: Option<i64>,
     savepoints: Vec<NamedSavepoint>,
 }
 
@@ -58,7 +62,13 @@ impl fmt::Debug for Block {
 
 impl Block {
     pub(crate) fn new() -> Arc<Mutex<Block>> {
-        Arc::new(Mutex::new(Block { state: BlockState::Idle, transaction: None, savepoints: Vec::new() }))
+        Arc::new(Mutex::new(Block {
+            state: BlockState::Idle,
+            transaction: None,
+            has_run: false,
+            id: None,
+            savepoints: vec![],
+        }))
     }
 
     pub(crate) fn status(&self) -> TransactionStatus {
@@ -86,6 +96,7 @@ impl Block {
     /// Leaves the block; gives what it was and what it wrote.
     pub(crate) fn end(&mut self) -> (BlockState, Option<Transaction>) {
         self.savepoints.clear();
+        (self.has_run, self.id) = (false, None);
         (std::mem::replace(&mut self.state, BlockState::Idle), self.transaction.take())
     }
 

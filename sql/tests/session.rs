@@ -86,7 +86,7 @@ impl Server {
     async fn open_with(dir: &Path, options: DatabaseOptions) -> Server {
         let database = Database::open(dir, options, Arc::new(Adders)).expect("opens");
         let instance = Instance::start(database).await.expect("starts");
-        let session = Session::new(instance.clone(), "tester", "millpond");
+        let session = Session::new(instance.clone(), "tester", "millpond", 1);
         Server { instance, session }
     }
 
@@ -336,7 +336,7 @@ async fn open_transactions_share_a_bound() {
     let options = DatabaseOptions { transactions_bytes_max: 1 << 20, ..Default::default() };
     let mut one = Server::open_with(dir.path(), options).await;
     let mut two =
-        Server { instance: one.instance.clone(), session: Session::new(one.instance.clone(), "b", "millpond") };
+        Server { instance: one.instance.clone(), session: Session::new(one.instance.clone(), "b", "millpond", 2) };
     assert!(
         !one.run("CREATE STREAM s (v text); CREATE TABLE t (id bigint PRIMARY KEY, v text)").await.contains("ERROR")
     );

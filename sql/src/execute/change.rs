@@ -9,7 +9,7 @@ use crate::session::{Outcome, Session, complete};
 use crate::transaction::Writer;
 use datafusion::common::ScalarValue;
 use millpond_engine::database::ReadMode;
-use millpond_engine::transaction::{LOCK_WAIT, Transaction};
+use millpond_engine::transaction::Transaction;
 
 impl Session {
     /// UPDATE or DELETE: lock, read what is there now, write what replaces it.
@@ -21,7 +21,7 @@ impl Session {
     ) -> Result<Outcome> {
         let id = change.table.id;
         let mut writer = Writer::new(&self.instance.database, &self.block);
-        writer.lock(id, LOCK_WAIT, limits).await?;
+        writer.lock(id, self.lock_wait(), limits).await?;
         let snapshot = self.snapshot(ReadMode::Strict, limits).await?;
         let source = Source::snapshot(snapshot, writer.own_changes());
         let rows = self.read_all(source, &change.query, parameters, limits).await?;

@@ -51,11 +51,11 @@ impl Session {
             Kind::Show(show) => return Ok(Prepared::of(text_schema(&show::columns(show)))),
             Kind::Execute { name, .. } => return self.describe_named(name).await,
             Kind::Insert(insert) => (parts_of_insert(insert, &catalog)?, insert.returning.is_some()),
-            Kind::Update(update) => {
-                (parts_of_change(dml::update(update, &catalog)?, &catalog)?, update.returning.is_some())
+            Kind::Update(update, with) => {
+                (parts_of_change(dml::update(update, with.as_ref(), &catalog)?, &catalog)?, update.returning.is_some())
             }
-            Kind::Delete(delete) => {
-                (parts_of_change(dml::delete(delete, &catalog)?, &catalog)?, delete.returning.is_some())
+            Kind::Delete(delete, with) => {
+                (parts_of_change(dml::delete(delete, with.as_ref(), &catalog)?, &catalog)?, delete.returning.is_some())
             }
             _ => return Ok(Prepared { parameters: vec![], columns: None }),
         };

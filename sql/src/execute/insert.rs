@@ -23,7 +23,7 @@ use millpond_engine::catalog::{Object, ObjectKind};
 use millpond_engine::database::ReadMode;
 use millpond_engine::memory_bytes;
 use millpond_engine::snapshot::Snapshot;
-use millpond_engine::transaction::{KeyState, LOCK_WAIT, Savepoint};
+use millpond_engine::transaction::{KeyState, Savepoint};
 use sqlparser::ast;
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl Session {
         let mut writer = Writer::new(&self.instance.database, &self.block);
         let mut snapshot = None;
         if let ObjectKind::Table { .. } = object.kind {
-            writer.lock(object.id, LOCK_WAIT, limits).await?;
+            writer.lock(object.id, self.lock_wait(), limits).await?;
         }
         if let Some(Conflict::Update(_)) = conflict {
             snapshot = Some(self.snapshot(ReadMode::Strict, limits).await?);

@@ -14,7 +14,6 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::LogicalPlan;
 use millpond_engine::catalog::{Object, ObjectKind};
-use millpond_engine::transaction::LOCK_WAIT;
 use sqlparser::ast::{NonBlock, Query, Statement};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +26,7 @@ impl Session {
         parameters: &[ScalarValue],
         limits: &Limits,
     ) -> Result<()> {
-        let wait = wait_of(query)?;
+        let wait = wait_of(query, self.lock_wait())?;
         let mut planner = self.planner(Source::catalog(self.instance.database.catalog()), limits)?;
         let (plan, _) = planner.plan_with(Statement::Query(Box::new(query.clone())), parameters).await?;
         let mut tables = scanned(&plan)?;
@@ -48,8 +47,9 @@ impl Session {
     }
 }
 
-fn wait_of(query: &Query) -> Result<Duration> {
-    let mut wait = LOCK_WAIT;
+/// `longest`: what the session waits.
+fn wait_of(query: &Query, longest: Duration) -> Result<Duration> {
+    let mut wait = longest;
     for lock in &query.locks {
         if lock.of.is_some() {
             return Err(Error::unsupported(

@@ -28,32 +28,33 @@ impl Input<'_> {
             }
             let query = self.query()?;
             self.expect(&Token::RParen)?;
-            return self.copy_out(query);
+            return self.copy_out(query, false);
         }
-        self.eat_word("BINARY");
+        let before_name = !matches!(self.peek_word(1).as_deref(), Some("FROM" | "TO"));
+        let binary = before_name && self.eat_word("BINARY");
         let name = self.parser.parse_object_name(false).map_err(|e| self.error(&e))?;
         let relation = crate::statement::object_name(&name)?;
         let columns = if self.parser.peek_token_ref().token == Token::LParen { self.columns()? } else { Vec::new() };
         if self.peek_word(0).as_deref() == Some("TO") {
-            return self.copy_out(select(&name, &columns)?);
+            return self.copy_out(select(&name, &columns)?, binary);
         }
         self.expect_word("FROM")?;
         if !self.eat_word("STDIN") {
             return Err(file_refused());
         }
-        let options = self.copy_options()?;
+        let options = self.copy_options(binary)?;
         if self.eat_word("WHERE") {
             return Err(Error::unsupported("COPY ... WHERE is not supported", "Filter the file first."));
         }
         Ok(Kind::CopyIn { relation, columns, options })
     }
 
-    fn copy_out(&mut self, query: Box<ast::Query>) -> Result<Kind> {
+    fn copy_out(&mut self, query: Box<ast::Query>, binary: bool) -> Result<Kind> {
         self.expect_word("TO")?;
         if !self.eat_word("STDOUT") {
             return Err(file_refused());
         }
-        Ok(Kind::CopyOut { query, options: self.copy_options()? })
+        Ok(Kind::CopyOut { query, options: self.copy_options(binary)? })
     }
 
     /// After `COPY (SUBSCRIBE`.
@@ -90,11 +91,12 @@ impl Input<'_> {
         self.expect(&Token::RParen)?;
         self.expect_word("TO")?;
         self.expect_word("STDOUT")?;
-        Ok(Kind::Subscribe { relation, snapshot, progress, options: self.copy_options()? })
+        Ok(Kind::Subscribe { relation, snapshot, progress, options: self.copy_options(false)? })
     }
 
-    fn copy_options(&mut self) -> Result<CopyOptions> {
-        let mut given = Given::default();
+    /// `binary`: said before the relation, in the oldest spelling.
+    fn copy_options(&mut self, binary: bool) -> Result<CopyOptions> {
+        let mut given = Given { format: binary.then_some(CopyFormat::Binary), ..Given::default() };
         self.eat_word("WITH");
         if self.parser.consume_token(&Token::LParen) {
             loop {
@@ -124,7 +126,7 @@ impl Input<'_> {
                     }
                     None => self.string()?.to_uppercase(),
                 };
-                given.format = Some(parse_format(&format)?);
+                given.set_format(parse_format(&format)?)?;
             }
             "HEADER" => given.header = self.header()?,
             "DELIMITER" => given.delimiter = Some(self.byte("DELIMITER")?),
@@ -139,8 +141,8 @@ impl Input<'_> {
 
     fn legacy_option(&mut self, name: &str, given: &mut Given) -> Result<()> {
         match name {
-            "BINARY" => given.format = Some(CopyFormat::Binary),
-            "CSV" => given.format = Some(CopyFormat::Csv),
+            "BINARY" => given.set_format(CopyFormat::Binary)?,
+            "CSV" => given.set_format(CopyFormat::Csv)?,
             "HEADER" => given.header = true,
             "DELIMITER" | "DELIMITERS" | "NULL" | "QUOTE" | "ESCAPE" | "ENCODING" => {
                 self.eat_word("AS");
@@ -153,7 +155,10 @@ impl Input<'_> {
 
     fn header(&mut self) -> Result<bool> {
         if self.eat_word("MATCH") {
-            return Ok(true);
+            return Err(Error::unsupported(
+                "COPY HEADER MATCH is not supported",
+                "Use HEADER, which skips the first line, and list the columns in the file's order.",
+            ));
         }
         match self.peek_word(0) {
             Some(word) if boolean(&word).is_none() => Err(self.unexpected()),
@@ -180,6 +185,13 @@ impl Input<'_> {
 }
 
 impl Given {
+    fn set_format(&mut self, format: CopyFormat) -> Result<()> {
+        match self.format.replace(format) {
+            None => Ok(()),
+            Some(_) => Err(Error::syntax("conflicting or redundant options")),
+        }
+    }
+
     fn resolve(self) -> Result<CopyOptions> {
         let format = self.format.unwrap_or(CopyFormat::Text);
         let csv = format == CopyFormat::Csv;

@@ -12,8 +12,8 @@ pub(super) fn check(kind: &Kind) -> Result<()> {
         Kind::Explain { query, .. } | Kind::CopyOut { query, .. } => locks_in(query.as_ref()) > 0,
         Kind::CreateView(create) | Kind::ExplainView(create) => locks_in(create.query.as_ref()) > 0,
         Kind::Insert(insert) => locks_in(insert.as_ref()) > 0,
-        Kind::Update(update) => locks_in(update.as_ref()) > 0,
-        Kind::Delete(delete) => locks_in(delete.as_ref()) > 0,
+        Kind::Update(update, with) => locks_in(update.as_ref()) + locks_in(with) > 0,
+        Kind::Delete(delete, with) => locks_in(delete.as_ref()) + locks_in(with) > 0,
         _ => false,
     };
     if found {

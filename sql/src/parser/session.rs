@@ -21,11 +21,7 @@ impl Input<'_> {
             "SET" => self.set(),
             "RESET" => self.reset(),
             "SHOW" => self.show(),
-            "DISCARD" => {
-                self.skip_words(1);
-                self.any_word()?;
-                Ok(Kind::DiscardAll)
-            }
+            "DISCARD" => self.discard(),
             "FLUSH" => self.nothing(1, "FLUSH"),
             "UNLISTEN" => {
                 self.skip_words(1);
@@ -46,6 +42,21 @@ impl Input<'_> {
         }
     }
 
+    /// There are no cached plans, sequences or temporary tables.
+    fn discard(&mut self) -> Result<Kind> {
+        self.skip_words(1);
+        Ok(match self.peek_word(0).as_deref() {
+            Some("ALL") => {
+                self.skip_words(1);
+                Kind::DiscardAll
+            }
+            Some("PLANS") => self.nothing(1, "DISCARD PLANS")?,
+            Some("SEQUENCES") => self.nothing(1, "DISCARD SEQUENCES")?,
+            Some("TEMP" | "TEMPORARY") => self.nothing(1, "DISCARD TEMP")?,
+            _ => return Err(self.unexpected().with_hint("There are ALL, PLANS, SEQUENCES and TEMP.")),
+        })
+    }
+
     fn nothing(&mut self, words: usize, tag: &'static str) -> Result<Kind> {
         self.skip_words(words);
         Ok(Kind::Nothing { tag })
@@ -59,8 +70,7 @@ impl Input<'_> {
             self.eat_word("WORK");
         }
         if matches!(first, "BEGIN" | "START") {
-            self.transaction_modes()?;
-            return Ok(Kind::Begin);
+            return Ok(Kind::Begin { read_only: self.transaction_modes()? });
         }
         if matches!(first, "ROLLBACK" | "ABORT") && self.eat_word("TO") {
             self.eat_word("SAVEPOINT");
@@ -76,8 +86,10 @@ impl Input<'_> {
         Ok(if matches!(first, "COMMIT" | "END") { Kind::Commit } else { Kind::Rollback })
     }
 
-    /// `ISOLATION LEVEL …`, `READ WRITE`, …: accepted when READ COMMITTED keeps the promise.
-    fn transaction_modes(&mut self) -> Result<()> {
+    /// `ISOLATION LEVEL …`, `READ WRITE`, …: accepted when READ COMMITTED keeps the promise. Gives whether READ ONLY or
+    /// READ WRITE was said.
+    fn transaction_modes(&mut self) -> Result<Option<bool>> {
+        let mut read_only = None;
         loop {
             if self.eat_words(&["ISOLATION", "LEVEL"]) {
                 let level = self.any_word()?;
@@ -90,19 +102,30 @@ impl Input<'_> {
                         "A single SELECT always reads one consistent cut over all objects.",
                     ));
                 }
-            } else if self.eat_words(&["READ", "ONLY"]) || self.eat_words(&["READ", "WRITE"]) {
+            } else if self.eat_words(&["READ", "ONLY"]) {
+                read_only = Some(true);
+            } else if self.eat_words(&["READ", "WRITE"]) {
+                read_only = Some(false);
             } else if self.eat_word("DEFERRABLE") || self.eat_words(&["NOT", "DEFERRABLE"]) {
             } else if !self.parser.consume_token(&Token::Comma) {
-                return Ok(());
+                return Ok(read_only);
             }
         }
     }
 
     fn set(&mut self) -> Result<Kind> {
         self.expect_word("SET")?;
-        if self.eat_words(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) || self.eat_word("TRANSACTION") {
-            self.transaction_modes()?;
-            return Ok(Kind::Nothing { tag: "SET" });
+        if self.eat_words(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) {
+            return Ok(match self.transaction_modes()? {
+                None => Kind::Nothing { tag: "SET" },
+                Some(read_only) => {
+                    let value = Some(if read_only { "on" } else { "off" }.to_owned());
+                    Kind::Set { name: "default_transaction_read_only".into(), value, local: false }
+                }
+            });
+        }
+        if self.eat_word("TRANSACTION") {
+            return Ok(Kind::SetTransaction { read_only: self.transaction_modes()? });
         }
         let local = self.eat_word("LOCAL");
         if !local {

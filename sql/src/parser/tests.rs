@@ -43,6 +43,13 @@ fn copy_has_two_spellings() {
         panic!()
     };
     assert_eq!((snapshot, progress), (false, true));
+    for sql in ["COPY BINARY t FROM STDIN", "COPY BINARY t (a) FROM STDIN", "COPY t FROM STDIN BINARY"] {
+        let Kind::CopyIn { options, relation, .. } = one(sql).unwrap() else { panic!() };
+        assert_eq!((options.format, relation.as_str()), (crate::copy::CopyFormat::Binary, "t"), "{sql}");
+    }
+    assert!(matches!(one("COPY binary FROM STDIN"), Ok(Kind::CopyIn { relation, .. }) if relation == "binary"));
+    assert_eq!(one("COPY BINARY t FROM STDIN CSV").unwrap_err().sqlstate, "42601");
+    assert_eq!(one("COPY t FROM STDIN (FORMAT csv, HEADER MATCH)").unwrap_err().sqlstate, "0A000");
     assert_eq!(one("COPY t FROM STDIN (QUOTE 'x')").unwrap_err().sqlstate, "0A000");
 }
 
@@ -50,10 +57,39 @@ fn copy_has_two_spellings() {
 fn settings_and_transactions() {
     let Kind::Set { name, value, local } = one("SET LOCAL Search_Path TO a, 'B c'").unwrap() else { panic!() };
     assert_eq!((name.as_str(), value.as_deref(), local), ("search_path", Some("a, B c"), true));
-    assert!(matches!(one("BEGIN TRANSACTION READ WRITE, ISOLATION LEVEL READ COMMITTED"), Ok(Kind::Begin)));
+    assert!(matches!(
+        one("BEGIN TRANSACTION READ WRITE, ISOLATION LEVEL READ COMMITTED"),
+        Ok(Kind::Begin { read_only: Some(false) })
+    ));
+    assert!(matches!(one("SET TRANSACTION READ ONLY"), Ok(Kind::SetTransaction { read_only: Some(true) })));
+    assert!(matches!(one("DISCARD PLANS"), Ok(Kind::Nothing { .. })));
     assert!(matches!(one("END WORK"), Ok(Kind::Commit)));
     assert!(matches!(one("SHOW MATERIALIZED VIEWS"), Ok(Kind::Show(Show::Objects("materialized view")))));
     assert!(matches!(one("SHOW transaction isolation level"), Ok(Kind::Show(Show::Setting(_)))));
+}
+
+#[test]
+fn queries_have_other_beginnings() {
+    for (sql, query) in [
+        ("TABLE t", "SELECT * FROM t"),
+        (
+            "(TABLE \"T\" ORDER BY a) UNION ALL TABLE public.u",
+            "(SELECT * FROM \"T\" ORDER BY a) UNION ALL SELECT * FROM public.u",
+        ),
+    ] {
+        assert!(matches!(one(sql), Ok(Kind::Query(found)) if found.to_string() == query), "{sql}");
+    }
+    assert!(matches!(one("WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a"), Ok(Kind::Insert(_))));
+    assert!(matches!(one("WITH a AS (SELECT 1) DELETE FROM t WHERE x IN (TABLE a)"), Ok(Kind::Delete(_, Some(_)))));
+    assert!(matches!(one("EXPLAIN (COSTS off, FORMAT text) SELECT 1"), Ok(Kind::Explain { analyze: false, .. })));
+    for (sql, state) in [
+        ("WITH a AS (DELETE FROM t RETURNING *) SELECT * FROM a", "0A000"),
+        ("EXPLAIN (FORMAT json) SELECT 1", "0A000"),
+        ("EXPLAIN (nope) SELECT 1", "42601"),
+        ("SELECT * FROM table t", "42601"),
+    ] {
+        assert_eq!(one(sql).unwrap_err().sqlstate, state, "{sql}");
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ const FUNCTION_BITS: u32 = 12;
 
 /// The catalog as one session sees it.
 #[derive(Debug)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     pub catalog: Arc<Catalog>,
     pub session: SessionInfo,
 }

@@ -16,9 +16,9 @@ use super::functions::EMPTY_IF_NULL;
 use crate::rewrite::build::{call, cast};
 use crate::rewrite::{aggregates, is_grouped};
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, FunctionArguments, Ident, Join, JoinOperator, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value, Visit, VisitMut,
-    Visitor, VisitorMut, visit_expressions,
+    ArrayElemTypeDef, DataType, Expr, FunctionArguments, Ident, Join, JoinOperator, ObjectName, ObjectNamePart, Query,
+    Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
+    visit_expressions,
 };
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -95,7 +95,9 @@ impl Folder<'_> {
                 self.fold_body(right);
                 false
             }
-            SetExpr::Select(select) if self.is_empty(select) && !is_grouped(select, self.is_aggregate) && is_hard(select) => {
+            SetExpr::Select(select)
+                if self.is_empty(select) && !is_grouped(select, self.is_aggregate) && is_hard(select) =>
+            {
                 fold_select(select)
             }
             _ => false,

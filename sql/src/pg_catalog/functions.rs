@@ -3,22 +3,23 @@
 //! A function is strict (a NULL argument makes it NULL) unless [`SEES_NULL`] names it. There are no privileges yet, so
 //! every `has_…_privilege` is true of the one role there is. Sizes are not known here and are NULL.
 
-use super::SessionInfo;
 use super::facts::{Facts, PG_CATALOG, PUBLIC};
 use super::names;
 use super::relation::{Cell, arrow_type, field, to_array, to_cell};
 use super::text_functions;
 use super::types::{format_type, type_oid};
+use crate::error::Error;
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
-use millpond_engine::catalog::{Catalog, ObjectKind};
+use millpond_engine::catalog::ObjectKind;
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Name, result type (Postgres' name of it), what it computes of one row.
 pub(super) type Definition = (&'static str, &'static str, Body);
@@ -30,18 +31,28 @@ pub(super) const OID_TO_NAME: &str = "pg_oid_to_name";
 /// `ARRAY(SELECT …)` of no rows is an empty array, not NULL.
 pub(crate) const EMPTY_IF_NULL: &str = "pg_empty_if_null";
 
-/// The functions a session sees beside DataFusion's own.
-pub fn functions(catalog: Arc<Catalog>, session: &SessionInfo) -> Vec<Arc<ScalarUDF>> {
-    let facts = Arc::new(Facts { catalog, session: session.clone() });
+/// By name.
+static FUNCTIONS: LazyLock<HashMap<&'static str, Definition>> = LazyLock::new(|| {
     let definitions = [SESSION, OBJECTS, DEFINITIONS, TRUE_OF_ALL, NOTHING, text_functions::FUNCTIONS].concat();
-    let mut functions: Vec<_> = definitions
-        .into_iter()
-        .map(|(name, returns, body)| CatalogFunction::new(name, returns, body, &facts))
-        .map(|function| Arc::new(ScalarUDF::new_from_impl(function)))
-        .collect();
-    functions
-        .push(Arc::new(ScalarUDF::new_from_impl(EmptyIfNull { signature: Signature::any(1, Volatility::Immutable) })));
-    functions
+    definitions.into_iter().map(|definition| (definition.0, definition)).collect()
+});
+
+/// The function of that name that a session sees beside DataFusion's own. Made when a statement calls it: there are more
+/// than a hundred.
+pub(crate) fn function(name: &str, facts: &Arc<Facts>) -> Option<Arc<ScalarUDF>> {
+    let (name, returns, body) = *FUNCTIONS.get(name)?;
+    Some(Arc::new(ScalarUDF::new_from_impl(CatalogFunction::new(name, returns, body, facts))))
+}
+
+/// All of them.
+#[cfg(test)]
+pub(super) fn functions(facts: &Arc<Facts>) -> Vec<Arc<ScalarUDF>> {
+    FUNCTIONS.keys().filter_map(|name| function(name, facts)).collect()
+}
+
+/// What `ARRAY(SELECT …)` is made of; it asks nothing of the catalog.
+pub(crate) fn empty_if_null() -> ScalarUDF {
+    ScalarUDF::new_from_impl(EmptyIfNull { signature: Signature::any(1, Volatility::Immutable) })
 }
 
 const SEES_NULL: &[&str] =
@@ -66,7 +77,7 @@ const SESSION: &[Definition] = &[
     ("pg_is_in_recovery", "bool", |_, _| Ok(false.into())),
     ("pg_my_temp_schema", "oid", |_, _| Ok(Cell::Int(0))),
     ("pg_is_other_temp_schema", "bool", |_, _| Ok(false.into())),
-    ("txid_current", "int8", |_, _| Ok(Cell::Int(1))),
+    ("txid_current", "int8", |facts, _| Ok(Cell::Int(facts.session.transaction_id))),
     ("getdatabaseencoding", "name", |_, _| Ok("UTF8".into())),
     ("pg_client_encoding", "name", |_, _| Ok("UTF8".into())),
     ("pg_encoding_to_char", "name", |_, args| Ok(if int(args, 0) == Some(names::UTF8) { "UTF8" } else { "" }.into())),
@@ -83,8 +94,7 @@ const OBJECTS: &[Definition] = &[
             let pg_type = text(args, 0);
             match names::oid_named(facts, pg_type, name) {
                 Some(oid) => Ok(oid.into()),
-                None if pg_type == "oid" => exec_err!("invalid input syntax for type oid: \"{name}\""),
-                None => exec_err!("{} \"{name}\" does not exist", names::noun(pg_type)),
+                None => Err(names::missing(pg_type, name).into()),
             }
         }
         oid => Ok(oid.cloned().into()),
@@ -250,7 +260,7 @@ fn current_setting(facts: &Facts, args: &[Cell]) -> Result<Cell> {
         (None, "search_path") => Ok("public".into()),
         (None, "server_encoding") => Ok("UTF8".into()),
         _ if args.get(1) == Some(&Cell::Bool(true)) => Ok(Cell::Null),
-        _ => exec_err!("unrecognized configuration parameter \"{name}\""),
+        _ => Err(Error::new("42704", format!("unrecognized configuration parameter \"{name}\"")).into()),
     }
 }
 
@@ -387,10 +397,9 @@ mod tests {
 
     #[test]
     fn no_function_is_defined_twice() {
-        let facts = crate::pg_catalog::tests::facts();
-        let functions = functions(Arc::clone(&facts.catalog), &facts.session);
-        let names: HashSet<&str> = functions.iter().map(|f| f.name()).collect();
-        assert_eq!(names.len(), functions.len());
+        let definitions = [SESSION, OBJECTS, DEFINITIONS, TRUE_OF_ALL, NOTHING, text_functions::FUNCTIONS].concat();
+        let names: HashSet<&str> = definitions.iter().map(|definition| definition.0).collect();
+        assert_eq!(names.len(), definitions.len());
         assert!(SEES_NULL.iter().all(|name| names.contains(name)));
     }
 }

@@ -4,7 +4,7 @@
 //! psql, drivers and dashboards read the system catalogs with SQL of their own, before the user's first statement.
 //! This room answers them from one [`Catalog`] value:
 //! - [`schema_provider`] and [`information_schema`]: relations, built when a statement names them;
-//! - [`functions`]: `pg_get_viewdef`, `format_type`, `has_table_privilege`, …;
+//! - [`function`]: `pg_get_viewdef`, `format_type`, `has_table_privilege`, …;
 //! - [`rewrite`]: turns Postgres' constructs that DataFusion cannot plan into ones that it can.
 //!
 //! Invariants: everything is derived from the catalog value and the session, nothing is stored; an OID names the same
@@ -28,9 +28,9 @@ mod tests;
 mod text_functions;
 mod types;
 
-pub(crate) use functions::EMPTY_IF_NULL;
-pub use functions::functions;
-pub use provider::{information_schema, schema_provider};
+pub(crate) use facts::Facts;
+pub(crate) use functions::{EMPTY_IF_NULL, empty_if_null, function};
+pub(crate) use provider::{information_schema, schema_provider};
 pub use rewrite::{is_asked, rewrite};
 pub use types::{PG_TYPE, field_oid, format_type, type_modifier, type_oid};
 
@@ -42,4 +42,11 @@ pub struct SessionInfo {
     /// Name, value and description of every setting.
     pub settings: Vec<(String, String, String)>,
     pub backend_pid: i32,
+    pub transaction_id: i64,
+}
+
+/// The catalog that the tests of this room ask about, for others.
+#[cfg(test)]
+pub(crate) fn sample_catalog() -> std::sync::Arc<millpond_engine::catalog::Catalog> {
+    tests::facts().catalog
 }

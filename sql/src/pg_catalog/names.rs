@@ -4,6 +4,7 @@
 
 use super::facts::{Facts, INFORMATION_SCHEMA, KeyFacts, OWNER, PG_CATALOG, PUBLIC};
 use super::types::{TYPES, format_type, type_named};
+use crate::error::Error;
 
 /// Number of the only encoding.
 pub(super) const UTF8: i64 = 6;
@@ -44,15 +45,20 @@ pub(super) fn name_of(facts: &Facts, pg_type: &str, oid: i64) -> String {
     name.unwrap_or_else(|| oid.to_string())
 }
 
-/// What the object would be called in an error: `relation`, `type`, ….
-pub(super) fn noun(pg_type: &str) -> &'static str {
-    match pg_type {
-        "regclass" => "relation",
-        "regtype" => "type",
-        "regnamespace" => "schema",
-        "regrole" => "role",
-        _ => "function",
-    }
+/// The error for a name that no object has.
+pub(super) fn missing(pg_type: &str, name: &str) -> Error {
+    let (sqlstate, noun) = match pg_type {
+        "oid" => return Error::new("22P02", format!("invalid input syntax for type oid: \"{name}\"")),
+        "regclass" => return Error::undefined_relation(name),
+        "regtype" => ("42704", "type"),
+        "regnamespace" => ("3F000", "schema"),
+        "regrole" => ("42704", "role"),
+        "regoper" | "regoperator" => ("42883", "operator"),
+        "regcollation" => ("42704", "collation"),
+        "regconfig" | "regdictionary" => ("42704", "text search configuration"),
+        _ => ("42883", "function"),
+    };
+    Error::new(sqlstate, format!("{noun} \"{name}\" does not exist"))
 }
 
 /// The name of a schema, or '' when there is none.

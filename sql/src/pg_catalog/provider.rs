@@ -1,33 +1,31 @@
 //! The two system schemas as DataFusion sees them. A relation is built when a statement names it.
 
-use super::SessionInfo;
 use super::contents;
 use super::facts::Facts;
 use super::relation::{RELATIONS, Relation, relation};
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::common::Result;
-use millpond_engine::catalog::Catalog;
 use std::sync::Arc;
 
 /// Schema `pg_catalog`.
-pub fn schema_provider(catalog: Arc<Catalog>, session: &SessionInfo) -> Arc<dyn SchemaProvider> {
-    provider("pg_catalog", catalog, session)
+pub(crate) fn schema_provider(facts: &Arc<Facts>) -> Arc<dyn SchemaProvider> {
+    provider("pg_catalog", facts)
 }
 
 /// Schema `information_schema`.
-pub fn information_schema(catalog: Arc<Catalog>, session: &SessionInfo) -> Arc<dyn SchemaProvider> {
-    provider("information_schema", catalog, session)
+pub(crate) fn information_schema(facts: &Arc<Facts>) -> Arc<dyn SchemaProvider> {
+    provider("information_schema", facts)
 }
 
-fn provider(schema: &'static str, catalog: Arc<Catalog>, session: &SessionInfo) -> Arc<dyn SchemaProvider> {
-    Arc::new(SystemSchema { schema, facts: Facts { catalog, session: session.clone() } })
+fn provider(schema: &'static str, facts: &Arc<Facts>) -> Arc<dyn SchemaProvider> {
+    Arc::new(SystemSchema { schema, facts: facts.clone() })
 }
 
 #[derive(Debug)]
 struct SystemSchema {
     schema: &'static str,
-    facts: Facts,
+    facts: Arc<Facts>,
 }
 
 impl SystemSchema {

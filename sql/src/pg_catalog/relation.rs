@@ -4,6 +4,7 @@
 //! A relation nobody fills is empty; it needs no code. Kind `f` is a set-returning function that is read as a table.
 
 use super::types::PG_TYPE;
+use crate::dialect::to_type;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, ListArray, PrimitiveArray, RecordBatch, RecordBatchOptions,
     StringArray, new_null_array,
@@ -235,7 +236,7 @@ fn list_array(item: &FieldRef, cells: &[&Cell]) -> Result<ArrayRef> {
     Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, values, Some(nulls))?))
 }
 
-/// The value of `array` at `row`; what has no cell of its own is taken as its text.
+/// The value of `array` at `row`; what has no cell of its own is taken as its text, in Postgres' spelling if it has one.
 pub(super) fn to_cell(array: &ArrayRef, row: usize) -> Result<Cell> {
     if array.is_null(row) || array.data_type() == &DataType::Null {
         return Ok(Cell::Null);
@@ -252,7 +253,10 @@ pub(super) fn to_cell(array: &ArrayRef, row: usize) -> Result<Cell> {
             Cell::List((0..items.len()).map(|at| to_cell(&items, at)).collect::<Result<_>>()?)
         }
         data_type if data_type.is_integer() => array_value_to_string(array, row)?.parse().map_or(Cell::Null, Cell::Int),
-        _ => Cell::Text(array_value_to_string(array, row)?),
+        _ => Cell::Text(match to_type(&array.slice(row, 1), &DataType::Utf8) {
+            Ok(text) => text.as_string::<i32>().value(0).to_owned(),
+            Err(_) => array_value_to_string(array, row)?,
+        }),
     })
 }
 

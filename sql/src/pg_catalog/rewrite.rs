@@ -21,8 +21,8 @@ use super::relation::{Relation, relation};
 use super::text_functions::SUBSCRIPTS;
 use crate::rewrite::build::{arguments, call, cast, number, text, unqualified};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, ArrayElemTypeDef, DataType, Expr, Function, Ident, ObjectName, SelectItem, SetExpr,
-    Statement, TableFactor, TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, ArrayElemTypeDef, DataType, Expr, Function, Ident, ObjectName, SelectItem, SetExpr, Statement,
+    TableFactor, TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;

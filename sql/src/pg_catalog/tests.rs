@@ -5,7 +5,8 @@
 //! statement follows a comment line that names the command.
 
 use super::facts::Facts;
-use super::{SessionInfo, functions, information_schema, schema_provider};
+use super::functions::functions;
+use super::{SessionInfo, empty_if_null, information_schema, schema_provider};
 use crate::rewrite::rewrite;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, TimeUnit};
@@ -80,6 +81,7 @@ pub(super) fn facts() -> Facts {
         database: "millpond".into(),
         settings: settings.map(|name| (name.to_string(), "on".to_string(), "a setting".to_string())).into(),
         backend_pid: 42,
+        transaction_id: 7,
     };
     Facts { catalog: Arc::new(Catalog::from_objects(objects, modules)), session }
 }
@@ -101,7 +103,7 @@ fn object(id: u32, name: &str, kind: ObjectKind, columns: &[(&str, DataType)]) -
 }
 
 fn context() -> SessionContext {
-    let facts = facts();
+    let facts = Arc::new(facts());
     let config = SessionConfig::new().with_default_catalog_and_schema("millpond", "public").with_target_partitions(1);
     let mut state = SessionContext::new_with_config(config).state();
     crate::dialect::install(&mut state).unwrap();
@@ -109,12 +111,13 @@ fn context() -> SessionContext {
     let database = MemoryCatalogProvider::new();
     let register = |name, schema| database.register_schema(name, schema).map(|_| ());
     register("public", Arc::new(MemorySchemaProvider::new())).unwrap();
-    register("pg_catalog", schema_provider(Arc::clone(&facts.catalog), &facts.session)).unwrap();
-    register("information_schema", information_schema(Arc::clone(&facts.catalog), &facts.session)).unwrap();
+    register("pg_catalog", schema_provider(&facts)).unwrap();
+    register("information_schema", information_schema(&facts)).unwrap();
     context.register_catalog("millpond", Arc::new(database));
-    for function in functions(Arc::clone(&facts.catalog), &facts.session) {
+    for function in functions(&facts) {
         context.register_udf((*function).clone());
     }
+    context.register_udf(empty_if_null());
     context
 }
 
@@ -252,7 +255,7 @@ async fn names_and_oids_convert_as_in_postgres() {
 #[tokio::test]
 async fn no_function_fails_on_too_few_arguments_of_the_wrong_type() {
     let context = context();
-    for function in functions(facts().catalog, &facts().session) {
+    for function in functions(&Arc::new(facts())) {
         for arguments in ["", "true", "'x'", "1, 1", "NULL, NULL", "ARRAY[1], -1", "'%', NULL, 'x'"] {
             // An error is fine, a panic is not.
             let _ = run(&context, &format!("SELECT {}({arguments})", function.name())).await;

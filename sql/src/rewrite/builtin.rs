@@ -7,13 +7,14 @@
 //! current_user                          current_user()
 //! pg_catalog.unnest(x) AS a             UNNEST(x) AS a
 //! generate_series(1, 3) AS i            generate_series(1, 3) AS i (i)
+//! FETCH FIRST 3 ROWS ONLY               LIMIT 3
 //! ```
 
-use super::build::{argument, call, text, unqualified};
+use super::build::{argument, call, number, text, unqualified};
 use crate::error::{Error, Result};
 use sqlparser::ast::{
-    Array, BinaryOperator, DataType, Expr, Function, FunctionArguments, Ident, ObjectName, ObjectNamePart, Statement,
-    TableAlias, TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
+    Array, BinaryOperator, DataType, Expr, Function, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart,
+    Query, Statement, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -32,6 +33,13 @@ struct Speller;
 
 impl VisitorMut for Speller {
     type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        match fetch_as_limit(query) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         if let Some(unnest) = as_unnest(factor) {
@@ -53,6 +61,26 @@ impl VisitorMut for Speller {
             Err(error) => ControlFlow::Break(error),
         }
     }
+}
+
+fn fetch_as_limit(query: &mut Query) -> Result<()> {
+    let Some(fetch) = query.fetch.take() else { return Ok(()) };
+    if fetch.with_ties || fetch.percent {
+        return Err(Error::unsupported(
+            "FETCH ... WITH TIES and PERCENT are not supported",
+            "Write FETCH FIRST n ROWS ONLY, or compare with rank() over the order.",
+        ));
+    }
+    let rows = fetch.quantity.unwrap_or_else(|| number(1));
+    match &mut query.limit_clause {
+        None => {
+            let limit = Some(rows);
+            query.limit_clause = Some(LimitClause::LimitOffset { limit, offset: None, limit_by: vec![] });
+        }
+        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(rows),
+        Some(_) => return Err(Error::syntax("multiple LIMIT clauses not allowed")),
+    }
+    Ok(())
 }
 
 fn respelled(expr: &mut Expr) -> Result<Option<Expr>> {
@@ -111,7 +139,6 @@ fn bare_function(name: &str) -> Option<Expr> {
     known.contains(&name.as_str()).then(|| call(&name, Vec::new()))
 }
 
-
 /// `pg_catalog.unnest(x) AS a` is parsed as a table function; `unnest(x) AS a` is not.
 fn as_unnest(factor: &TableFactor) -> Option<TableFactor> {
     let TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } = factor else { return None };
@@ -128,11 +155,16 @@ fn as_unnest(factor: &TableFactor) -> Option<TableFactor> {
     })
 }
 
-/// `generate_series(1, 3) AS i` names its column `i` too.
+/// `generate_series(1, 3) AS i` names its column `i` too; without an alias both are called like the function.
 fn name_series(name: &mut ObjectName, alias: &mut Option<TableAlias>) {
     let Some(bare) = unqualified(name, "pg_catalog") else { return };
     *name = ObjectName::from(vec![Ident::new(&bare)]);
-    if let Some(alias) = alias.as_mut().filter(|alias| alias.columns.is_empty() && bare == "generate_series") {
+    if bare != "generate_series" {
+        return;
+    }
+    let unnamed = || TableAlias { explicit: true, name: Ident::new(&bare), columns: vec![], at: None };
+    let alias = alias.get_or_insert_with(unnamed);
+    if alias.columns.is_empty() {
         alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
     }
 }
