@@ -5,11 +5,12 @@
 //! Lock order: `ddl` → `checkpointing` → `graph` → `published`. The log has locks of its own, taken last.
 
 use crate::catalog::{Catalog, Column, Object, ObjectKind};
+use crate::dataflow::Dataflow;
 use crate::ddl::{DdlState, is_append_only};
 use crate::env::{Env, RealEnv};
 use crate::function::{Module, ModuleHost};
-use crate::graph::{Graph, ViewState, inputs_of};
-use crate::input::Uppers;
+use crate::graph::{Contents, Graph, ViewState, guarded, inputs_of};
+use crate::input::{Reader, Uppers, Wanted};
 use crate::log::{Log, LogOptions};
 use crate::plan::Plan;
 use crate::relation::Relation;
@@ -99,7 +100,7 @@ pub struct Database {
     pub(crate) ddl: Mutex<DdlState>,
     /// Held while a checkpoint is made; `true` once one failed, after which no further one would be complete.
     pub(crate) checkpointing: Mutex<bool>,
-    pub(crate) graph: Mutex<Graph>,
+    pub(crate) graph: Arc<Mutex<Graph>>,
     pub(crate) table_locks: TableLocks,
     pub(crate) transaction_budget: Budget,
     /// Spreads batches without a key over partitions.
@@ -139,15 +140,16 @@ impl Database {
         let catalog = Arc::new(load_catalog(&store, &*host)?);
         reconcile_log(&log, &catalog)?;
         log.release_catalog(log.epoch());
-        let graph = Graph::new(catalog.clone());
+        let graph = Arc::new(Mutex::new(Graph::new(catalog.clone())));
         let log = Arc::new(log);
         let snapshot = Snapshot {
-            epoch: graph.epoch,
+            epoch: Epoch::default(),
             catalog,
             log: log.clone(),
             uppers: Arc::new(Uppers::new()),
             contents: HashMap::new(),
             held: Default::default(),
+            graph: graph.clone(),
         };
         Ok(Arc::new(Database {
             ddl: Mutex::new(DdlState::new(store.next_id()?)),
@@ -157,7 +159,7 @@ impl Database {
             transaction_budget: Budget::new(options.transactions_bytes_max),
             options,
             checkpointing: Mutex::new(false),
-            graph: Mutex::new(graph),
+            graph,
             table_locks: TableLocks::default(),
             partition_turn: AtomicU32::new(0),
             published: Mutex::new(Published { snapshot: Arc::new(snapshot), stopped: None }),
@@ -211,18 +213,18 @@ impl Database {
         checkpoint: &Checkpoint,
     ) -> Result<()> {
         let saved = checkpoint.fingerprints.get(&object.id);
-        let state = self.store.state(object.id);
         match &object.kind {
             ObjectKind::Module { .. } => {}
             ObjectKind::Stream { .. } => graph.add_source(object.clone(), None),
             ObjectKind::Table { key } => {
-                let mut relation = Relation::new(object.schema(), false, Some(key.clone()), self.store.seed());
-                if saved.is_some() {
-                    relation.load(&state)?;
-                } else {
-                    // Not in the checkpoint: its changelog is read from the beginning.
-                    graph.uppers.remove(&object.id);
-                }
+                let relation = match saved {
+                    Some(saved) => self.restore_table(graph, object, key, *saved)?,
+                    // Not in the checkpoint: the first tick reads its changelog from the beginning.
+                    None => {
+                        graph.uppers.remove(&object.id);
+                        self.empty_table(object, key)
+                    }
+                };
                 graph.add_source(object.clone(), Some(relation));
             }
             ObjectKind::View { .. } => {
@@ -238,6 +240,29 @@ impl Database {
             }
         }
         Ok(())
+    }
+
+    fn empty_table(&self, object: &Object, key: &[usize]) -> Relation {
+        Relation::new(object.schema(), false, Some(key.to_vec()), self.store.seed())
+    }
+
+    /// From the checkpoint if that can be read, else from the changelog up to the same cut.
+    fn restore_table(&self, graph: &Graph, object: &Arc<Object>, key: &[usize], saved: u64) -> Result<Relation> {
+        if saved == Dataflow::fingerprint_of_rows(&object.schema()) {
+            let mut table = self.empty_table(object, key);
+            match guarded(|| table.load(&self.store.state(object.id))) {
+                Ok(()) => return Ok(table),
+                Err(error) => tracing::error!(table = object.name, %error, "its checkpoint cannot be read"),
+            }
+        }
+        tracing::info!(table = object.name, "no usable checkpoint, rebuilding from the log");
+        let mut table = self.empty_table(object, key);
+        let wanted = vec![Wanted::all(object.clone())];
+        let mut reader = Reader::new(&self.log, wanted, &Uppers::new(), &graph.uppers);
+        while reader.rows_left() > 0 {
+            reader.next_step()?.values().try_for_each(|deltas| table.apply(deltas))?;
+        }
+        Ok(table)
     }
 
     /// From the checkpoint if it holds the state of just this plan, else from the log.
@@ -306,15 +331,16 @@ impl Database {
     /// Follows a table or view.
     ///
     /// # Errors
-    /// `NotFound`, `Unsupported` for a stream, `ViewStopped`.
+    /// `NotFound`, `Unsupported` for a stream, `ViewStopped`, `ViewFailing`.
     pub fn subscribe(&self, id: ObjectId, options: SubscribeOptions) -> Result<Subscription> {
         let mut graph = self.graph.lock();
         graph.check_whole()?;
         let object = graph.catalog.by_id(id).cloned();
         let object = object.ok_or_else(|| Error::NotFound(format!("object {id} does not exist")))?;
         let snapshot = match graph.contents().remove(&id) {
-            Some(crate::graph::Contents::Ready(snapshot)) => snapshot,
-            Some(crate::graph::Contents::Stopped { epoch, reason }) => {
+            Some(Contents::Ready(snapshot)) => snapshot,
+            Some(Contents::Failing(_, failure)) => return Err(failure.error(&object.name)),
+            Some(Contents::Stopped { epoch, reason }) => {
                 return Err(Error::ViewStopped { view: object.name.clone(), epoch, reason });
             }
             None => {
@@ -366,13 +392,13 @@ impl Database {
             return Err(Error::Internal("an earlier checkpoint failed; restart the server to resume them".into()));
         }
         let began = Instant::now();
-        let mut writer = self.store.checkpoint_writer()?;
-        // What is collected counts as saved: if it does not get to disk, no later checkpoint would be complete.
+        let mut writer = self.store.checkpoint_writer();
+        // What is collected counts as saved: if collecting stops halfway, no later checkpoint would be complete.
         *failed = true;
         let record = self.graph.lock().save(&mut writer)?;
+        *failed = false;
         let bytes = writer.bytes();
         writer.commit(&record)?;
-        *failed = false;
         tracing::debug!(epoch = %record.epoch, bytes, took = ?began.elapsed(), "checkpoint");
         Ok(())
     }
@@ -389,6 +415,7 @@ impl Database {
             uppers: Arc::new(graph.uppers.clone()),
             contents: graph.contents(),
             held: Default::default(),
+            graph: self.graph.clone(),
         });
         self.published.lock().snapshot = snapshot;
         self.published_changed.notify_all();

@@ -204,6 +204,9 @@ impl Database {
         if let Some(reason) = inputs_of(object).iter().find_map(|id| graph.stopped(*id)) {
             return Err(Error::Invalid(format!("an input has stopped: {reason}")));
         }
+        if let Some(failure) = state.failure(&object.name) {
+            return Err(failure.error(&object.name));
+        }
         self.commit_create(object)?;
         insert_into_catalog(&mut graph, object.clone(), None)?;
         graph.add_view(object.clone(), state);
@@ -230,9 +233,10 @@ impl Database {
         let catalog = self.catalog();
         let streams: Vec<_> = inputs_of(object)
             .iter()
-            .filter_map(|id| catalog.by_id(*id).filter(|o| matches!(o.kind, ObjectKind::Stream { .. })).cloned())
+            .filter_map(|id| catalog.by_id(*id).filter(|o| matches!(o.kind, ObjectKind::Stream { .. })))
+            .map(|stream| state.wants(stream))
             .collect();
-        let mut reader = Reader::new(&self.log, &streams, at, to);
+        let mut reader = Reader::new(&self.log, streams, at, to);
         rows += reader.rows_left();
         while reader.rows_left() > 0 {
             state.step(&reader.next_step()?)?;
@@ -324,8 +328,8 @@ fn has_log(catalog: &Catalog, id: ObjectId) -> bool {
 
 fn rows_of(object: &Object, contents: &HashMap<ObjectId, Contents>, at: &Uppers) -> u64 {
     let rows = |id: &ObjectId| match contents.get(id) {
-        Some(Contents::Ready(snapshot)) => snapshot.row_count(),
-        Some(_) => 0,
+        Some(Contents::Ready(snapshot) | Contents::Failing(snapshot, _)) => snapshot.row_count(),
+        Some(Contents::Stopped { .. }) => 0,
         None => at.get(id).map_or(0, |uppers| uppers.iter().map(|upper| upper.0).sum()),
     };
     inputs_of(object).iter().map(rows).sum()

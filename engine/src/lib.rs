@@ -25,6 +25,7 @@ pub mod log;
 mod operator;
 pub mod plan;
 pub mod relation;
+pub mod row_error;
 pub mod row_hash;
 pub mod snapshot;
 pub mod state;

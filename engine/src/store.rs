@@ -12,6 +12,7 @@
 use crate::catalog::Object;
 use crate::state::{StateReader, StateWriter};
 use crate::{Epoch, Error, ObjectId, Offset, Result};
+use parking_lot::Mutex;
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,6 +51,8 @@ pub struct Checkpoint {
 pub struct Store {
     db: DB,
     seed: u64,
+    /// What checkpoints collected that could not be written: the next one begins with it. Empty or a `WriteBatch`.
+    unwritten: Mutex<Vec<u8>>,
 }
 
 impl Store {
@@ -67,7 +70,7 @@ impl Store {
             ColumnFamilyDescriptor::new(name, options)
         });
         let db = DB::open_cf_descriptors(&options, dir, families)?;
-        let mut store = Store { db, seed: fresh_seed };
+        let mut store = Store { db, seed: fresh_seed, unwritten: Mutex::default() };
         store.initialise()?;
         Ok(store)
     }
@@ -176,8 +179,10 @@ impl Store {
     }
 
     /// Begins a checkpoint.
-    pub fn checkpoint_writer(&self) -> Result<CheckpointWriter<'_>> {
-        Ok(CheckpointWriter { store: self, batch: WriteBatch::default() })
+    pub fn checkpoint_writer(&self) -> CheckpointWriter<'_> {
+        let unwritten = std::mem::take(&mut *self.unwritten.lock());
+        let batch = if unwritten.is_empty() { WriteBatch::default() } else { WriteBatch::from_data(&unwritten) };
+        CheckpointWriter { store: self, batch }
     }
 
     /// Reads the saved state of one object.
@@ -227,10 +232,15 @@ impl CheckpointWriter<'_> {
         self.batch.size_in_bytes()
     }
 
-    /// Makes state and record durable together.
+    /// Makes state and record durable together. What cannot be written (the disk is full) is part of the next checkpoint.
+    ///
+    /// # Errors
+    /// `Internal` from RocksDB.
     pub fn commit(mut self, checkpoint: &Checkpoint) -> Result<()> {
         self.batch.put_cf(self.store.family(META)?, "checkpoint", to_json(checkpoint)?);
-        self.store.write(self.batch)
+        // RocksDB takes the batch, also when it fails.
+        let copy = self.batch.data().to_vec();
+        self.store.write(self.batch).inspect_err(|_| *self.store.unwritten.lock() = copy)
     }
 }
 

@@ -87,10 +87,7 @@ fn checkpoint_loop(database: &Database, stop: &Stop) {
         }
         match database.checkpoint() {
             Ok(()) => saved = epoch,
-            Err(error) => {
-                tracing::error!(%error, "no more checkpoints: a restart will replay from the last one");
-                return;
-            }
+            Err(error) => tracing::error!(%error, "no checkpoint: a restart would replay from the last one"),
         }
     }
 }
