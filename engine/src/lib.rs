@@ -24,6 +24,7 @@ mod input;
 pub mod log;
 mod operator;
 pub mod plan;
+mod reconcile;
 pub mod relation;
 pub mod row_hash;
 pub mod snapshot;

@@ -334,6 +334,11 @@ impl Log {
         self.shared.state.lock().release_catalog(upto);
     }
 
+    /// Records visible at this epoch or before were released and gone when the log was opened.
+    pub fn catalog_forgotten(&self) -> Epoch {
+        self.shared.catalog_forgotten
+    }
+
     /// Seals all tails now.
     pub fn seal_all(&self) -> Result<()> {
         sealer::seal_all(&self.shared)

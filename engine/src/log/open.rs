@@ -23,18 +23,19 @@ pub fn open(env: Arc<dyn Env>, dir: &Path, options: LogOptions) -> Result<(Share
     }
     env.sync_dir(dir).map_err(context)?;
     let mut replay = Replay { state: State::new(find_streams(&*env, &streams_dir)?), ..Replay::default() };
-    let recovered = recover(&*env, &wal_dir, &mut |frame| replay.frame(frame))?;
+    let mut recovered = recover(&*env, &wal_dir, &mut |frame| replay.frame(frame))?;
     replay.check_has_log(&recovered, &wal_dir)?;
     replay.state.recovered(&recovered);
-    let Recovered { segments, end, epoch, append_ts } = recovered;
+    let segments = std::mem::take(&mut recovered.segments);
     let files = WalFiles::new(env.clone(), wal_dir, options.wal_segment_bytes, segments).map_err(context)?;
     let files = Arc::new(files);
-    let wal = Wal::new(files.clone(), end, epoch, append_ts);
+    let wal = Wal::new(files.clone(), &recovered);
     let shared = Shared {
         env,
         dir: dir.to_path_buf(),
         options,
         files,
+        catalog_forgotten: Epoch(recovered.catalog_forgotten),
         unknown_streams: replay.unknown.into_iter().collect(),
         queue: Mutex::default(),
         submitted: Condvar::new(),

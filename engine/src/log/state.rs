@@ -25,6 +25,8 @@ pub struct Shared {
     pub dir: PathBuf,
     pub options: LogOptions,
     pub files: Arc<WalFiles>,
+    /// Catalog records up to here were released before this start and are gone.
+    pub catalog_forgotten: Epoch,
     pub unknown_streams: Vec<ObjectId>,
     pub queue: Mutex<super::commit::Queue>,
     /// Something was submitted, or the log stops.

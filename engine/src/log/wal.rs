@@ -8,19 +8,22 @@
 //!       ┌────────────┬────────────┬────────────┬─────────────────────────┐
 //!       │ "MPONDWAL" │ start      │ bytes      │ epoch of the first group│
 //!    32 ├────────────┴┬───────────┴┬───────┬───┴───┬─────────────────────┤
-//!       │ previous end│previous ts │ nonce │ crc   │ 0 (reserved)        │
+//!       │ previous end│previous ts │ nonce │ crc   │ catalog epoch       │
 //!       └─────────────┴────────────┴───────┴───────┴─────────────────────┘
 //! ```
 //!
 //! Invariants:
 //! - a file is named `.wal` only after its header is durable; `previous end` is where the file before it ends, so bytes
 //!   behind that place never count, and a missing file is noticed;
+//! - `catalog epoch` is where the last catalog record before this file is visible (0 = none): what was folded into the
+//!   store must reach at least to that of the oldest file;
 //! - a group lies in one file; it is acknowledged only after one `sync_data` that covers all of it;
 //! - a write or sync that fails once the group has begun ends the process ([`Env::fatal`]). Only a disk that is full
 //!   before that (a new file can't be made) is an ordinary error, and leaves the log as it was;
 //! - free files are kept for reuse, up to [`SPARES_MAX`]; their old frames carry another nonce.
 
 use super::frame::{FRAME_ALIGN, Header, Kind, padded};
+use super::recovery::Recovered;
 use crate::Error;
 use crate::env::{Env, EnvFile};
 use parking_lot::Mutex;
@@ -67,6 +70,8 @@ pub struct Wal {
     epoch: u64,
     /// Time of the last group.
     append_ts: i64,
+    /// Epoch at which the last catalog record is visible.
+    catalog_epoch: u64,
 }
 
 #[derive(Debug)]
@@ -102,12 +107,14 @@ pub struct SegmentHeader {
     pub previous_end: u64,
     pub previous_ts: i64,
     pub nonce: u32,
+    pub catalog_epoch: u64,
 }
 
 impl Wal {
-    /// Continues after recovery: `end`, `epoch` and `append_ts` are what it found. The first group opens a new file.
-    pub fn new(files: Arc<WalFiles>, end: u64, epoch: u64, append_ts: i64) -> Wal {
-        Wal { files, active: None, end, epoch, append_ts }
+    /// Continues after recovery. The first group opens a new file.
+    pub fn new(files: Arc<WalFiles>, recovered: &Recovered) -> Wal {
+        let Recovered { end, epoch, append_ts, catalog_epoch, .. } = *recovered;
+        Wal { files, active: None, end, epoch, append_ts, catalog_epoch }
     }
 
     pub fn epoch(&self) -> u64 {
@@ -137,6 +144,9 @@ impl Wal {
         let end = start + bytes;
         active.write_proof(Header::mark(Kind::Proof, nonce, self.epoch, append_ts, end), end);
         (self.end, self.epoch, self.append_ts) = (end, self.epoch + 1, append_ts);
+        if group.iter().flat_map(|t| &t.headers).any(|(_, header)| header.kind == Kind::Catalog) {
+            self.catalog_epoch = self.epoch;
+        }
         Ok(start)
     }
 
@@ -163,6 +173,7 @@ impl Wal {
             previous_end: self.end,
             previous_ts: self.append_ts,
             nonce: self.files.env.random() as u32,
+            catalog_epoch: self.catalog_epoch,
         };
         let active = self.files.create_segment(header).map_err(|e| match e.kind() {
             io::ErrorKind::StorageFull => WalError::Refused(e),
@@ -344,6 +355,7 @@ impl SegmentHeader {
         bytes[32..40].copy_from_slice(&self.previous_end.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.previous_ts.to_le_bytes());
         bytes[48..52].copy_from_slice(&self.nonce.to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.catalog_epoch.to_le_bytes());
         let crc = crc32c::crc32c(&bytes);
         bytes[52..56].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -365,6 +377,7 @@ impl SegmentHeader {
             previous_end: u64_at(32),
             previous_ts: u64_at(40) as i64,
             nonce: u32_at(48),
+            catalog_epoch: u64_at(56),
         })
     }
 }
