@@ -19,7 +19,7 @@ use crate::store::{Checkpoint, Store};
 use crate::subscription::{SubscribeOptions, Subscription};
 use crate::ticker::Ticker;
 use crate::transaction::{Budget, OPEN_TRANSACTIONS_BYTES_MAX, TableLocks, Transaction};
-use crate::{Epoch, Error, ObjectId, Result};
+use crate::{Error, ObjectId, Result};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

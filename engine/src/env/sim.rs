@@ -414,6 +414,10 @@ impl EnvFile for SimFile {
         self.env.look(|m| Ok(m.file(self.id)?.live.len() as u64))
     }
 
+    fn links(&self) -> io::Result<u64> {
+        self.env.look(|m| Ok(m.names.values().filter(|id| **id == self.id).count() as u64))
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.env.change(|m| {
             if m.sync_fails() {

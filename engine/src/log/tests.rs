@@ -206,6 +206,26 @@ fn many_submitters_share_groups_and_readers_see_whole_transactions() {
     log.shutdown().unwrap();
 }
 
+/// A server that was killed amid a rename in two steps left a file with frames under a spare's name too.
+#[test]
+fn a_spare_that_is_a_live_file_too_is_not_written_to() {
+    let temp = tempfile::tempdir().unwrap();
+    let options = LogOptions { wal_segment_bytes: 1 << 16, ..options() };
+    let open = || Log::open(Arc::new(RealEnv::default()), temp.path(), options.clone()).unwrap().0;
+    let log = open();
+    log.create_stream(S1, &columns(), 1).unwrap();
+    log.commit(vec![append(S1, P0, rows(0, &[0], 10))]).unwrap();
+    drop(log);
+    let wal = temp.path().join("wal");
+    std::fs::hard_link(wal.join("00000000000000000000.wal"), wal.join("spare-0000000000000000-1")).unwrap();
+    let log = open();
+    log.commit(vec![append(S1, P0, rows(1, &[1], 10))]).unwrap();
+    assert_eq!(ids(&read_all(&log)[&(S1, P0)]), [0, 1]);
+    drop(log);
+    let log = open();
+    assert_eq!(ids(&read_all(&log)[&(S1, P0)]), [0, 1]);
+}
+
 // ── Power cuts ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// What the world outside knows: what was acknowledged, and what might have been written.

@@ -233,8 +233,7 @@ impl WalFiles {
         let mut spares = Vec::new();
         for name in env.list(&dir)? {
             let path = dir.join(&name);
-            let is_spare = name.starts_with(SPARE_PREFIX) && env.open(&path)?.len()? == segment_bytes;
-            if is_spare && spares.len() < SPARES_MAX {
+            if name.starts_with(SPARE_PREFIX) && is_spare(&*env, &path, segment_bytes)? && spares.len() < SPARES_MAX {
                 spares.push(path);
             } else if !name.ends_with(SUFFIX) {
                 env.remove_file(&path)?;
@@ -380,6 +379,13 @@ impl SegmentHeader {
             catalog_epoch: u64_at(56),
         })
     }
+}
+
+/// Whether a file can be reused. One with a second name may hold frames: renaming took two steps once, and a server that
+/// was killed between them left both names.
+fn is_spare(env: &dyn Env, path: &Path, bytes: u64) -> io::Result<bool> {
+    let file = env.open(path)?;
+    Ok(file.len()? == bytes && file.links()? == 1)
 }
 
 /// Path of the file that begins at `start`.
