@@ -125,7 +125,16 @@ impl Database {
     /// # Errors
     /// `Corrupt`, `Io`, `Unsupported` (a newer format).
     pub fn open(dir: &Path, options: DatabaseOptions, host: Arc<dyn ModuleHost>) -> Result<Arc<Database>> {
-        let env: Arc<dyn Env> = Arc::new(RealEnv::default());
+        Database::open_with(Arc::new(RealEnv::default()), dir, options, host)
+    }
+
+    /// As [`Database::open`], with the log in `env`. The store is always on the operating system's disk, in `dir`.
+    pub fn open_with(
+        env: Arc<dyn Env>,
+        dir: &Path,
+        options: DatabaseOptions,
+        host: Arc<dyn ModuleHost>,
+    ) -> Result<Arc<Database>> {
         std::fs::create_dir_all(dir).map_err(|e| Error::io(format!("creating {}", dir.display()), e))?;
         // Absolute and without `..`: the paths of segments outlive a change of the working directory, and URLs of files need it.
         let dir = &std::fs::canonicalize(dir).map_err(|e| Error::io("resolving the data directory", e))?;

@@ -51,15 +51,21 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: &LogOptions) -> Resul
     Ok((log, store))
 }
 
-/// The catalog that the store holds. A module that cannot be loaded is in it without its compiled form.
+/// The catalog that the store holds. A module that cannot be loaded is in it without its compiled form. Of two objects
+/// of one name, which servers before this rule could leave, the later one gets another until either is dropped.
 pub(crate) fn load_catalog(store: &Store, host: &dyn ModuleHost) -> Result<Catalog> {
     let mut catalog = Catalog::default();
-    for object in store.objects()? {
+    for mut object in store.objects()? {
         let mut module = None;
         if let ObjectKind::Module { hash } = &object.kind {
             module = load_module(store, host, hash)
                 .inspect_err(|error| tracing::error!(module = object.name, %error, "module cannot be loaded"))
                 .ok();
+        }
+        if catalog.get(&object.name).is_some() {
+            let other = format!("{} (object {})", object.name, object.id);
+            tracing::error!(name = object.name, shown_as = other, "two objects have this name; drop one of them");
+            object.name = other;
         }
         catalog.insert(Arc::new(object), module)?;
     }

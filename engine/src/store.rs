@@ -56,6 +56,9 @@ pub struct Checkpoint {
 pub struct Store {
     db: DB,
     seed: u64,
+    /// Writes fail from now on.
+    #[cfg(test)]
+    pub(crate) failing: std::sync::atomic::AtomicBool,
 }
 
 impl Store {
@@ -83,7 +86,12 @@ impl Store {
             ColumnFamilyDescriptor::new(name, options)
         });
         let db = DB::open_cf_descriptors(&options, dir, families).map_err(|e| cannot_open(dir, e))?;
-        let mut store = Store { db, seed: fresh_seed };
+        let mut store = Store {
+            db,
+            seed: fresh_seed,
+            #[cfg(test)]
+            failing: Default::default(),
+        };
         store.initialise()?;
         Ok(store)
     }
@@ -233,6 +241,10 @@ impl Store {
     fn write(&self, batch: WriteBatch) -> Result<()> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
+        #[cfg(test)]
+        if self.failing.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Error::Internal("a write that a test made fail".into()));
+        }
         Ok(self.db.write_opt(batch, &options)?)
     }
 }

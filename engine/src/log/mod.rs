@@ -349,6 +349,13 @@ impl Log {
         LogStats { wal_bytes, wal_files, ..self.shared.state.lock().stats() }
     }
 
+    /// Ends the process as a failed sync does: what is durable does not fit what is in memory. In simulation the log stops.
+    pub(crate) fn fail(&self, message: &str) -> Error {
+        self.shared.env.fatal(message);
+        self.shared.stop(message);
+        Error::Stopped(format!("the log stopped: {message}"))
+    }
+
     /// Commits what was submitted, seals everything, frees the write-ahead log and stops. Idempotent.
     ///
     /// # Errors
