@@ -94,8 +94,25 @@ pub struct SegmentFile {
     pub append_ts: Range<i64>,
     /// Of the whole file.
     pub crc32c: u32,
+    /// Whether this process has compared the file with `crc32c`. Held while it does, so that it reads the file once.
+    verified: Mutex<bool>,
     /// Set when the stream was dropped: what removes the file.
     removal: OnceLock<Arc<dyn Env>>,
+}
+
+impl SegmentFile {
+    /// Whether the file is what was sealed; read whole by the first call that gets as far, never again.
+    ///
+    /// # Errors
+    /// `Corrupt` when the medium changed it.
+    fn verify(&self, env: &dyn Env) -> Result<()> {
+        let mut verified = self.verified.lock();
+        if !*verified {
+            segment::compare(env, self)?;
+            *verified = true;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for SegmentFile {
@@ -303,11 +320,22 @@ impl Log {
         self.shared.state.lock().epoch()
     }
 
-    /// The records `offsets` of a partition, as pieces in offset order that cover them exactly.
+    /// The records `offsets` of a partition, as pieces in offset order that cover them exactly. A segment that this process
+    /// has not shown before is read whole once, to compare its checksum: what is shown is what was sealed.
     ///
     /// # Errors
-    /// `NotFound` when there is no such stream; `Invalid` when `offsets` goes beyond what is durable.
+    /// `NotFound` when there is no such stream; `Invalid` when `offsets` goes beyond what is durable; `Corrupt`.
     pub fn read(&self, stream: ObjectId, partition: PartitionId, offsets: Range<Offset>) -> Result<Vec<Piece>> {
+        let pieces = self.pieces(stream, partition, offsets)?;
+        for piece in &pieces {
+            if let Piece::Segment { file, .. } = piece {
+                file.verify(&*self.shared.env)?;
+            }
+        }
+        Ok(pieces)
+    }
+
+    fn pieces(&self, stream: ObjectId, partition: PartitionId, offsets: Range<Offset>) -> Result<Vec<Piece>> {
         let state = self.shared.state.lock();
         let partition_state = state.partition(stream, partition)?;
         if offsets.end > partition_state.upper() {

@@ -71,7 +71,7 @@ fn find_streams(env: &dyn Env, dir: &Path) -> Result<BTreeMap<ObjectId, Stream>>
     Ok(streams)
 }
 
-/// Every segment is there with its size. (Its content is checked as it is read.)
+/// Every segment is there with its size. (Its content is compared before its first use.)
 fn check_segments(env: &dyn Env, stream: &Stream) -> Result<()> {
     for file in stream.partitions.iter().flat_map(|p| p.segments()) {
         match env.open(&file.path).and_then(|f| f.len()) {

@@ -114,7 +114,7 @@ impl Stream {
     }
 }
 
-/// The file that a manifest's entry names.
+/// The file that a manifest's entry names; not compared with it yet.
 pub fn segment_file(dir: &Path, partition: PartitionId, entry: &SegmentEntry) -> SegmentFile {
     SegmentFile {
         path: dir.join(segment_name(partition, entry.lower)),
@@ -122,6 +122,7 @@ pub fn segment_file(dir: &Path, partition: PartitionId, entry: &SegmentEntry) ->
         bytes: entry.bytes,
         append_ts: entry.append_ts_min..entry.append_ts_max + 1,
         crc32c: entry.crc32c,
+        verified: Mutex::new(false),
         removal: OnceLock::new(),
     }
 }
