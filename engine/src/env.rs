@@ -33,6 +33,16 @@ pub trait Env: Send + Sync + Debug {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Creates a file that must not be there yet.
     fn create(&self, path: &Path) -> io::Result<Box<dyn EnvFile>>;
+    /// As [`Env::create`]; a file of this name is one that a failure left behind, and is removed.
+    fn create_anew(&self, path: &Path) -> io::Result<Box<dyn EnvFile>> {
+        match self.create(path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                self.remove_file(path)?;
+                self.create(path)
+            }
+            done => done,
+        }
+    }
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn EnvFile>>;
     /// Gives a file another name; replaces what had that name.

@@ -152,7 +152,8 @@ pub fn remove_old(env: &dyn Env, dir: &Path, number: u64) -> Result<()> {
 /// Marks the stream in `dir` as dropped, durably.
 pub fn mark_dropped(env: &dyn Env, dir: &Path) -> Result<()> {
     let context = |e| Error::io(format!("dropping {}", dir.display()), e);
-    env.create(&dir.join(DROPPED)).map_err(context)?;
+    // Anew: if syncing the name failed once, only a new name can become durable.
+    env.create_anew(&dir.join(DROPPED)).map_err(context)?;
     env.sync_dir(dir).map_err(context)
 }
 

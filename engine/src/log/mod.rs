@@ -259,9 +259,13 @@ impl Log {
     /// Segments somebody still holds go when they are let go; what else is in the directory then goes at the next start.
     pub fn drop_stream(&self, id: ObjectId) -> Result<()> {
         let _sealing = self.shared.sealing.lock();
-        let Some(stream) = self.shared.state.lock().remove(id) else { return Ok(()) };
+        if !self.shared.state.lock().has(id) {
+            return Ok(());
+        }
         let dir = self.shared.stream_dir(id);
+        // First this: until the mark is durable a start would find the stream, and miss what the write-ahead log let go.
         manifest::mark_dropped(&*self.shared.env, &dir)?;
+        let Some(stream) = self.shared.state.lock().remove(id) else { return Ok(()) };
         let mut files: Vec<Weak<SegmentFile>> = Vec::new();
         for file in stream.partitions.iter().flat_map(|partition| partition.segments()) {
             file.removal.get_or_init(|| self.shared.env.clone());

@@ -436,6 +436,30 @@ fn a_power_cut_at_each_step_of_dropping_leaves_all_or_nothing() {
 }
 
 #[test]
+fn a_stream_whose_drop_failed_keeps_its_records() {
+    for seed in 0..30 {
+        let env = SimEnv::new(seed);
+        let log = start(&env);
+        log.create_stream(S2, &columns(), 1).unwrap();
+        log.commit(vec![append(S1, P0, rows(0, &[0, 1, 2], 5))]).unwrap();
+        env.fail_sync_after(0);
+        assert!(log.drop_stream(S1).is_err());
+        // The write-ahead log moves on, and lets go what it may.
+        for tx in 1..40 {
+            log.commit(vec![append(S2, P0, rows(tx, &[tx], 600))]).unwrap();
+        }
+        log.seal_all().unwrap();
+        drop(log);
+        let log = open_sim(&env.crash(), options()).unwrap().0;
+        if log.streams().contains(&S1) {
+            assert_eq!(ids(&read_all(&log)[&(S1, P0)]), [0, 1, 2], "seed {seed}");
+        }
+        log.drop_stream(S1).unwrap();
+        assert_eq!(log.streams(), [S2]);
+    }
+}
+
+#[test]
 fn a_group_larger_than_a_file_gets_its_own() {
     let env = SimEnv::new(1);
     let log = start(&env);
