@@ -5,7 +5,8 @@
 //!   that was not synced survives or not at random; names that were not synced survive up to a random point of the
 //!   order in which they were made; every handle of the old run is dead;
 //! - **failed sync**: the n-th sync reports `EIO`, and what it should have made durable survives at random;
-//! - **full disk**: writes and files beyond the capacity report `ENOSPC`.
+//! - **full disk**: writes and files beyond the capacity report `ENOSPC`;
+//! - **refusal**: the n-th operation reports an error of the operating system and has no effect.
 //!
 //! Time is a counter, randomness a seeded sequence, and [`Env::fatal`] only leaves a note.
 
@@ -43,6 +44,8 @@ struct Machine {
     syncs: u64,
     power_cut_at: Option<u64>,
     fail_sync_at: Option<u64>,
+    /// Operation and error number.
+    refuse_at: Option<(u64, i32)>,
     capacity_bytes: Option<u64>,
     dead: bool,
     fatal: Vec<String>,
@@ -104,6 +107,12 @@ impl SimEnv {
         machine.fail_sync_at = Some(machine.syncs + n);
     }
 
+    /// Makes the `n`-th operation from now (0 = the next) report this error number, once.
+    pub fn refuse_after(&self, n: u64, errno: i32) {
+        let mut machine = self.0.lock();
+        machine.refuse_at = Some((machine.operations + n, errno));
+    }
+
     /// Limits the sum of all files' lengths; `None` = unlimited.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.0.lock().capacity_bytes = bytes;
@@ -144,6 +153,11 @@ impl SimEnv {
             return Err(power_is_off());
         }
         machine.operations += 1;
+        if let Some((at, errno)) = machine.refuse_at
+            && at + 1 == machine.operations
+        {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
         act(&mut machine)
     }
 
@@ -173,6 +187,7 @@ impl Machine {
             syncs: 0,
             power_cut_at: None,
             fail_sync_at: None,
+            refuse_at: None,
             capacity_bytes: None,
             dead: false,
             fatal: Vec::new(),

@@ -10,6 +10,7 @@
 
 use super::segment::{segment_name, write_segment};
 use super::state::{Shared, State, Unsealed, segment_file};
+use super::wal::WalError;
 use super::{SegmentFile, manifest};
 use crate::{Error, ObjectId, PartitionId, Result};
 use std::cmp::Reverse;
@@ -65,7 +66,7 @@ pub fn seal_all(shared: &Shared) -> Result<()> {
 /// Frees every file of the write-ahead log but the last, if nothing in memory needs it. Only when nobody commits.
 pub fn free_all(shared: &Shared) -> Result<()> {
     let pinned = shared.state.lock().pinned().unwrap_or(u64::MAX);
-    shared.files.free_before(pinned).map_err(|e| Error::io("freeing the write-ahead log", e))
+    shared.files.free_before(pinned).map_err(|e| wal_failed(shared, "freeing the write-ahead log", e))
 }
 
 /// Whether the sealer should look now rather than later.
@@ -183,10 +184,20 @@ fn give_up(shared: &Shared, dir: &Path, written: &[(PartitionId, SegmentFile)], 
 
 fn tidy(shared: &Shared) -> Result<()> {
     free(shared)?;
-    shared.files.prepare_spare().map_err(|e| Error::io("preparing a file of the write-ahead log", e))
+    shared.files.prepare_spare().map_err(|e| wal_failed(shared, "preparing a file of the write-ahead log", e))
 }
 
 fn free(shared: &Shared) -> Result<()> {
     let pinned = shared.state.lock().pinned_while_running();
-    shared.files.free_before(pinned).map_err(|e| Error::io("freeing the write-ahead log", e))
+    shared.files.free_before(pinned).map_err(|e| wal_failed(shared, "freeing the write-ahead log", e))
+}
+
+fn wal_failed(shared: &Shared, doing: &str, error: WalError) -> Error {
+    match error {
+        WalError::Refused(e) => Error::io(doing, e),
+        WalError::Fatal(message) => {
+            shared.stop(&message);
+            Error::Stopped(format!("the log stopped: {message}"))
+        }
+    }
 }

@@ -623,6 +623,34 @@ fn a_failed_sync_is_never_acknowledged() {
 }
 
 #[test]
+fn a_refusal_at_any_step_of_sealing_and_freeing_passes() {
+    for step in 0.. {
+        let env = SimEnv::new(step);
+        let log = start(&env);
+        for tx in 0..40 {
+            log.commit(vec![append(S1, P0, rows(tx, &[tx], 900))]).unwrap();
+        }
+        let expected = read_all(&log);
+        env.refuse_after(step, libc::EMFILE);
+        if log.seal_all().is_ok() {
+            assert!(step > 10, "sealing has more steps than that");
+            return;
+        }
+        let fatal = !env.fatal_messages().is_empty();
+        if !fatal {
+            for tx in 40..60 {
+                log.commit(vec![append(S1, P1, rows(tx, &[tx], 900))]).unwrap();
+            }
+            log.seal_all().unwrap();
+        }
+        drop(log);
+        let log = open_sim(&env.crash(), options()).unwrap_or_else(|e| panic!("step {step}: {e}")).0;
+        assert_eq!(read_all(&log)[&(S1, P0)], expected[&(S1, P0)], "step {step}");
+        assert_eq!(log.cut().uppers[&S1][1], Offset(if fatal { 0 } else { 20 }), "step {step}");
+    }
+}
+
+#[test]
 fn a_full_disk_is_an_error_that_passes() {
     let env = SimEnv::new(6);
     let log = start(&env);

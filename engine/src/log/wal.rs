@@ -20,7 +20,9 @@
 //! - a group lies in one file; it is acknowledged only after one `sync_data` that covers all of it;
 //! - a write or sync that fails once the group has begun ends the process ([`Env::fatal`]). Only a disk that is full
 //!   before that (a new file can't be made) is an ordinary error, and leaves the log as it was;
-//! - free files are kept for reuse, up to [`SPARES_MAX`]; their old frames carry another nonce.
+//! - free files are kept for reuse, up to [`SPARES_MAX`]; their old frames carry another nonce;
+//! - files go from the oldest on, each durably before the next: what is left has no gap. One that can't be freed now is
+//!   freed later, and no later one before it. A failed sync of this directory ends the process too.
 
 use super::frame::{FRAME_ALIGN, Header, Kind, padded};
 use super::recovery::Recovered;
@@ -41,6 +43,8 @@ const GATHER_BYTES_MAX: usize = 256 << 10;
 const SEGMENT_MAGIC: &[u8; 8] = b"MPONDWAL";
 const SUFFIX: &str = ".wal";
 const SPARE_PREFIX: &str = "spare-";
+/// A spare that is being made.
+const FILLING: &str = "filling";
 
 /// Why a group was not made durable.
 #[derive(Debug)]
@@ -88,6 +92,8 @@ pub struct WalFiles {
     dir: PathBuf,
     segment_bytes: u64,
     list: Mutex<FileList>,
+    /// Held while files are freed or made in advance.
+    tidying: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -139,8 +145,8 @@ impl Wal {
             }
         }
         let commit = Header::mark(Kind::Commit, nonce, self.epoch, append_ts, start).encode();
-        active.write_group(group, &commit, start).map_err(|e| self.fatal("write to", &active.path, &e))?;
-        active.file.sync_data().map_err(|e| self.fatal("sync", &active.path, &e))?;
+        active.write_group(group, &commit, start).map_err(|e| self.files.fatal("write to", &active.path, &e))?;
+        active.file.sync_data().map_err(|e| self.files.fatal("sync", &active.path, &e))?;
         let end = start + bytes;
         active.write_proof(Header::mark(Kind::Proof, nonce, self.epoch, append_ts, end), end);
         (self.end, self.epoch, self.append_ts) = (end, self.epoch + 1, append_ts);
@@ -177,17 +183,11 @@ impl Wal {
         };
         let active = self.files.create_segment(header).map_err(|e| match e.kind() {
             io::ErrorKind::StorageFull => WalError::Refused(e),
-            _ => self.fatal("create a file in", &self.files.dir, &e),
+            _ => self.files.fatal("create a file in", &self.files.dir, &e),
         })?;
         self.end = header.start + FRAME_ALIGN as u64;
         self.active = Some(active);
         Ok(())
-    }
-
-    fn fatal(&self, doing: &str, path: &Path, error: &io::Error) -> WalError {
-        let message = format!("could not {doing} {}: {error}", path.display());
-        self.files.env.fatal(&message);
-        WalError::Fatal(message)
     }
 }
 
@@ -240,40 +240,56 @@ impl WalFiles {
             }
         }
         let list = FileList { segments: segments.into(), spares, spares_made: 0 };
-        Ok(WalFiles { env, dir, segment_bytes, list: Mutex::new(list) })
+        Ok(WalFiles { env, dir, segment_bytes, list: Mutex::new(list), tidying: Mutex::default() })
     }
 
     /// Frees files that end at or before `pinned`, the position of the first frame still needed. The last file stays.
-    pub fn free_before(&self, pinned: u64) -> io::Result<()> {
-        while let Some(header) = self.take_free(pinned) {
-            let path = segment_path(&self.dir, header.start);
-            let reusable = header.bytes == self.segment_bytes && self.env.open(&path)?.len()? == header.bytes;
-            if reusable && self.list.lock().spares.len() < SPARES_MAX {
-                self.add_spare(&path)?;
-            } else {
-                self.env.remove_file(&path)?;
-                // One by one: a later file must not vanish durably before an earlier one.
-                self.env.sync_dir(&self.dir)?;
-            }
+    pub fn free_before(&self, pinned: u64) -> Result<(), WalError> {
+        let _tidying = self.tidying.lock();
+        while let Some(header) = self.first_free(pinned) {
+            let spare = self.free(&header)?;
+            let mut list = self.list.lock();
+            list.segments.pop_front();
+            list.spares.extend(spare);
         }
         Ok(())
     }
 
+    /// Removes a file, or makes it a spare.
+    fn free(&self, header: &SegmentHeader) -> Result<Option<PathBuf>, WalError> {
+        let path = segment_path(&self.dir, header.start);
+        let wanted = header.bytes == self.segment_bytes && self.list.lock().spares.len() < SPARES_MAX;
+        let is_whole = || Ok(self.env.open(&path)?.len()? == header.bytes);
+        let spare = (wanted && is_whole().map_err(WalError::Refused)?).then(|| self.spare_path());
+        let freed = match &spare {
+            Some(spare) => self.env.rename(&path, spare),
+            None => self.env.remove_file(&path),
+        };
+        freed.map_err(WalError::Refused)?;
+        // Before anyone writes into it: its old name must not come back with a new header.
+        self.sync_names()?;
+        Ok(spare)
+    }
+
     /// Makes a spare file if there is none, so that the commit thread need not.
-    pub fn prepare_spare(&self) -> io::Result<()> {
+    pub fn prepare_spare(&self) -> Result<(), WalError> {
+        let _tidying = self.tidying.lock();
         if !self.list.lock().spares.is_empty() {
             return Ok(());
         }
-        let path = self.dir.join("filling");
-        let made = self.env.create(&path).and_then(|file| {
+        let (filling, spare) = (self.dir.join(FILLING), self.spare_path());
+        let made = self.env.create_anew(&filling).and_then(|file| {
             file.fill_zero(self.segment_bytes)?;
-            file.sync_data()
+            file.sync_data()?;
+            self.env.rename(&filling, &spare)
         });
         if let Err(e) = made {
-            let _ = self.env.remove_file(&path);
-            return Err(e);
+            let _ = self.env.remove_file(&filling);
+            return Err(WalError::Refused(e));
         }
-        self.add_spare(&path)
+        self.sync_names()?;
+        self.list.lock().spares.push(spare);
+        Ok(())
     }
 
     /// Bytes of all files that hold frames.
@@ -286,27 +302,31 @@ impl WalFiles {
         self.list.lock().segments.len()
     }
 
-    fn take_free(&self, pinned: u64) -> Option<SegmentHeader> {
-        let mut list = self.list.lock();
+    fn first_free(&self, pinned: u64) -> Option<SegmentHeader> {
+        let list = self.list.lock();
         let first = list.segments.front()?;
         if list.segments.len() < 2 || first.start + first.bytes > pinned {
             return None;
         }
-        list.segments.pop_front()
+        Some(*first)
     }
 
-    fn add_spare(&self, from: &Path) -> io::Result<()> {
-        let name = {
-            let mut list = self.list.lock();
-            list.spares_made += 1;
-            format!("{SPARE_PREFIX}{:016x}-{}", self.env.random(), list.spares_made)
-        };
-        let path = self.dir.join(name);
-        self.env.rename(from, &path)?;
-        // Before anyone writes into it: its old name must not come back with a new header.
-        self.env.sync_dir(&self.dir)?;
-        self.list.lock().spares.push(path);
-        Ok(())
+    /// A name that is free.
+    fn spare_path(&self) -> PathBuf {
+        let mut list = self.list.lock();
+        list.spares_made += 1;
+        self.dir.join(format!("{SPARE_PREFIX}{:016x}-{}", self.env.random(), list.spares_made))
+    }
+
+    /// A failure is fatal: names that the commit thread relies on may be among those it lost.
+    fn sync_names(&self) -> Result<(), WalError> {
+        self.env.sync_dir(&self.dir).map_err(|e| self.fatal("sync", &self.dir, &e))
+    }
+
+    fn fatal(&self, doing: &str, path: &Path, error: &io::Error) -> WalError {
+        let message = format!("could not {doing} {}: {error}", path.display());
+        self.env.fatal(&message);
+        WalError::Fatal(message)
     }
 
     fn next_start(&self) -> u64 {
