@@ -27,6 +27,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// Knobs; the defaults are what `millpond serve` uses.
 #[derive(Clone, Debug)]
 pub struct DatabaseOptions {

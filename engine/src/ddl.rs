@@ -22,9 +22,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-#[cfg(test)]
-mod tests;
-
 /// Columns of one object, at most.
 pub const COLUMNS_MAX: usize = 1_600;
 

@@ -319,6 +319,11 @@ impl Log {
         state.cut()
     }
 
+    /// Whether it takes no more transactions: it was told to stop, or its commit thread ended.
+    pub fn is_stopped(&self) -> bool {
+        self.shared.state.lock().is_stopped()
+    }
+
     /// The epoch of [`Log::cut`].
     pub fn epoch(&self) -> Epoch {
         self.shared.state.lock().epoch()

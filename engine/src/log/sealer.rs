@@ -6,7 +6,8 @@
 //!
 //! A crash before manifest n+1 is durable leaves a segment that no manifest names: removed at the next start, its rows
 //! are in the write-ahead log. A crash after it leaves frames that are sealed already: skipped at the next start.
-//! A failure before the manifest is tried again later; if the manifest itself is unsure, the process ends.
+//! A failure before the manifest is tried again later; if the manifest itself is unsure, the process ends. A stream that
+//! can't be sealed, by an error or a panic, keeps neither the others nor the tidying from their turn.
 
 use super::segment::{segment_name, write_segment};
 use super::state::{Shared, State, Unsealed, segment_file};
@@ -42,14 +43,9 @@ pub fn run(shared: &Shared) {
     let mut pause = LOOK_PAUSE;
     while wait_for_work(shared, pause) {
         let due = choose(shared, &shared.state.lock());
-        let done = seal(shared, due).and_then(|()| tidy(shared));
-        pause = match done {
-            Ok(()) => LOOK_PAUSE,
-            Err(e) => {
-                tracing::warn!("sealing failed and is tried again: {e}");
-                RETRY_INTERVAL
-            }
-        };
+        let sealed = seal(shared, due);
+        let tidied = caught(|| tidy(shared)).inspect_err(|error| tracing::warn!(%error, "tidying is tried again"));
+        pause = if sealed.and(tidied).is_ok() { LOOK_PAUSE } else { RETRY_INTERVAL };
     }
 }
 
@@ -59,8 +55,9 @@ pub fn seal_all(shared: &Shared) -> Result<()> {
     for (id, partition, _) in shared.state.lock().dirty() {
         due.entry(id).or_default().push(partition);
     }
-    seal(shared, due)?;
-    free(shared)
+    let sealed = seal(shared, due);
+    free(shared)?;
+    sealed
 }
 
 /// Frees every file of the write-ahead log but the last, if nothing in memory needs it. Only when nobody commits.
@@ -127,11 +124,25 @@ fn choose(shared: &Shared, state: &State) -> Due {
     due
 }
 
+/// Seals each stream that can be; returns the last failure.
 fn seal(shared: &Shared, due: Due) -> Result<()> {
+    let mut done = Ok(());
     for (id, partitions) in due {
-        seal_stream(shared, id, &partitions)?;
+        if let Err(error) = caught(|| seal_stream(shared, id, &partitions)) {
+            tracing::warn!(stream = %id, %error, "a stream could not be sealed; it is tried again");
+            done = Err(error);
+        }
     }
-    Ok(())
+    done
+}
+
+/// A panic as an error. Only `sealing` is held where one can start, and it guards no data.
+fn caught(act: impl FnOnce() -> Result<()>) -> Result<()> {
+    let panicked = |panic: Box<dyn std::any::Any + Send>| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(Error::Internal(format!("the sealer panicked: {}", text.unwrap_or("?"))))
+    };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).unwrap_or_else(panicked)
 }
 
 /// Seals some partitions of a stream as they are now. A stream that was dropped is done.
@@ -199,5 +210,16 @@ fn wal_failed(shared: &Shared, doing: &str, error: WalError) -> Error {
             shared.stop(&message);
             Error::Stopped(format!("the log stopped: {message}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let error = caught(|| panic!("here")).unwrap_err().to_string();
+        assert!(error.contains("here"), "{error}");
     }
 }

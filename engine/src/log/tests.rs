@@ -730,6 +730,33 @@ fn the_sealer_acts_by_itself() {
 }
 
 #[test]
+fn a_stream_that_cannot_be_sealed_keeps_nobody_else_from_it() {
+    let env = SimEnv::new(14);
+    let log = open_sim(&env, busy_options()).unwrap().0;
+    log.create_stream(S1, &columns(), 1).unwrap();
+    log.create_stream(S2, &columns(), 1).unwrap();
+    let broken = dir().join("streams/1");
+    env.remove_file(&broken.join("manifest-0.json")).unwrap();
+    env.remove_dir(&broken).unwrap();
+    for tx in 0..50 {
+        log.commit(vec![append(S2, P0, rows(tx, &[tx], 1000))]).unwrap();
+    }
+    log.commit(vec![append(S1, P0, rows(50, &[50], 1000))]).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let done = || log.shared.files.count() <= 2 && log.read(S2, P0, Offset(49)..Offset(50)).is_ok_and(is_sealed);
+    while !done() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(done(), "{} files of the write-ahead log", log.shared.files.count());
+    assert!(log.seal_all().is_err());
+    assert!(env.fatal_messages().is_empty());
+}
+
+fn is_sealed(pieces: Vec<Piece>) -> bool {
+    pieces.iter().all(|piece| matches!(piece, Piece::Segment { .. }))
+}
+
+#[test]
 fn a_piece_stays_readable_while_its_rows_are_sealed() {
     let env = SimEnv::new(10);
     let log = start(&env);

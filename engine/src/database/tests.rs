@@ -1,16 +1,12 @@
-//! Changes of the catalog against failing parts: what the log has must be what the process and its restart say.
+//! The database over a log on a simulated disk: what the log has is what the process, and its restart, say.
 
 use super::*;
-use crate::database::{DatabaseOptions, ReadMode};
-use crate::env::{Env, SimEnv};
-use crate::function::ModuleHost;
-use crate::log::LogOptions;
+use crate::env::SimEnv;
+use crate::log::Record;
+use crate::store::{CatalogChange, to_json};
 use crate::{Offset, PartitionId};
 use arrow::array::{ArrayRef, Int8Array, Int64Array, RecordBatch};
 use arrow::datatypes::DataType;
-use std::path::Path;
-use std::time::Duration;
-
 const WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -132,5 +128,25 @@ fn nothing_is_created_or_dropped_after_half_a_tick() {
         assert!(matches!(change, Err(Error::Internal(_))), "{change:?}");
     }
     assert_eq!(database.log.epoch(), epoch, "nothing of it is in the log");
+    kill(&env, database);
+}
+
+/// Who follows the views must hear that nothing will come any more, and the tick thread must not spin.
+#[test]
+fn a_log_that_stops_ends_the_ticks() {
+    let (dir, env) = (tempfile::tempdir().unwrap(), SimEnv::new(4));
+    let database = open(&env, dir.path()).unwrap();
+    let id = database.create(table("t")).unwrap();
+    let mut feed = database.subscribe(id, SubscribeOptions { snapshot: false }).unwrap();
+    env.fail_sync_after(0);
+    assert!(matches!(database.log.commit(vec![Record::Catalog(vec![])]), Err(Error::Stopped(_))));
+    let error = loop {
+        match feed.next(WAIT) {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the feed did not end"),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(error.contains("the log stopped"), "{error}");
     kill(&env, database);
 }
