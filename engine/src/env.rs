@@ -66,6 +66,16 @@ pub trait Env: Send + Sync + Debug {
     fn fatal(&self, message: &str);
 }
 
+/// Whether something ran out (room, quota, file handles, memory) that may be there again later.
+pub fn is_exhausted(error: &io::Error) -> bool {
+    let handles = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+    handles
+        || matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory
+        )
+}
+
 /// An open file. Reads and writes carry their position.
 pub trait EnvFile: Send + Sync + Debug {
     /// Fills `buffer` from `position`; `UnexpectedEof` if the file ends before.

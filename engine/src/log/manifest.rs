@@ -10,7 +10,7 @@
 
 use super::recovery::corrupt;
 use crate::catalog::Column;
-use crate::env::Env;
+use crate::env::{Env, is_exhausted};
 use crate::{Error, ObjectId, Offset, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -72,15 +72,18 @@ impl Manifest {
             return Err(WriteError { error, unsure: false });
         }
         let path = manifest_path(dir, number);
-        let context = |e| WriteError { error: Error::io(format!("naming {}", path.display()), e), unsure: true };
-        env.rename_new(&unfinished, &path).map_err(context)?;
-        env.sync_dir(dir).map_err(context)
+        let context = |unsure, e| WriteError { error: Error::io(format!("naming {}", path.display()), e), unsure };
+        if let Err(e) = env.rename_new(&unfinished, &path) {
+            let _ = env.remove_file(&unfinished);
+            return Err(context(!is_exhausted(&e), e));
+        }
+        env.sync_dir(dir).map_err(|e| context(true, e))
     }
 
     fn stage(&self, env: &dyn Env, path: &Path) -> Result<()> {
         let text = self.encode()?;
         let context = |e| Error::io(format!("writing {}", path.display()), e);
-        let file = env.create(path).map_err(context)?;
+        let file = env.create_anew(path).map_err(context)?;
         file.write_at(text.as_bytes(), 0).map_err(context)?;
         file.sync_data().map_err(context)
     }

@@ -225,7 +225,7 @@ fn fill(env: &dyn Env, path: &Path, schema: &SchemaRef, rows: &[TailBatch]) -> R
         return Err(Error::Internal("an empty segment".into()));
     };
     let context = |e| Error::io(format!("writing {}", path.display()), e);
-    let sink = Sink { file: env.create(path).map_err(context)?, bytes: 0, crc32c: 0 };
+    let sink = Sink { file: env.create_anew(path).map_err(context)?, bytes: 0, crc32c: 0 };
     let in_writing = |e: ParquetError| match e {
         ParquetError::External(e) => match e.downcast::<io::Error>() {
             Ok(e) => context(*e),

@@ -650,6 +650,48 @@ fn a_refusal_at_any_step_of_sealing_and_freeing_passes() {
     }
 }
 
+/// Making a file: 0 create, 1 zeroes, 2 header, 3 sync, 4 name; 5 sync of the name. Then 6 and 7 write and sync the group.
+#[test]
+fn a_file_that_cannot_be_made_is_refused_and_one_that_may_be_there_is_fatal() {
+    for (errno, step) in
+        [libc::ENOSPC, libc::EDQUOT, libc::EMFILE].into_iter().flat_map(|e| (0..8).map(move |s| (e, s)))
+    {
+        let env = SimEnv::new(step);
+        let log = start(&env);
+        env.refuse_after(step, errno);
+        let commit = |tx: i64| log.commit(vec![append(S1, P0, rows(tx, &[tx], 10))]);
+        let refused = commit(0);
+        if step < 5 {
+            assert!(matches!(refused, Err(Error::Io { .. })), "step {step}: {refused:?}");
+            assert!(env.fatal_messages().is_empty(), "step {step}: {:?}", env.fatal_messages());
+            assert_eq!(env.list(&dir().join("wal")).unwrap(), Vec::<String>::new(), "step {step}");
+            commit(1).unwrap();
+            commit(2).unwrap();
+        } else {
+            assert!(matches!(refused, Err(Error::Stopped(_))), "step {step}: {refused:?}");
+            assert_eq!(env.fatal_messages().len(), 1, "step {step}");
+        }
+        drop(log);
+        let log = open_sim(&env.crash(), options()).unwrap().0;
+        let found = ids(&read_all(&log)[&(S1, P0)]);
+        assert!(if step < 5 { found == [1, 2] } else { found.is_empty() || found == [0] }, "step {step}: {found:?}");
+    }
+}
+
+#[test]
+fn a_manifest_that_cannot_be_named_for_lack_of_room_is_no_end() {
+    let env = SimEnv::new(15);
+    let dir = dir().join("streams/1");
+    env.create_dir(&dir).unwrap();
+    let manifest = Manifest { stream: S1, columns: columns(), partitions: vec![vec![]] };
+    env.refuse_after(3, libc::ENOSPC); // create, write, sync, name
+    assert!(!manifest.write(&env, &dir, 0).unwrap_err().unsure);
+    assert_eq!(env.list(&dir).unwrap(), Vec::<String>::new());
+    env.refuse_after(3, libc::EIO);
+    assert!(manifest.write(&env, &dir, 0).unwrap_err().unsure);
+    manifest.write(&env, &dir, 0).unwrap();
+}
+
 #[test]
 fn a_full_disk_is_an_error_that_passes() {
     let env = SimEnv::new(6);

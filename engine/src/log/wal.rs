@@ -18,8 +18,8 @@
 //! - `catalog epoch` is where the last catalog record before this file is visible (0 = none): what was folded into the
 //!   store must reach at least to that of the oldest file;
 //! - a group lies in one file; it is acknowledged only after one `sync_data` that covers all of it;
-//! - a write or sync that fails once the group has begun ends the process ([`Env::fatal`]). Only a disk that is full
-//!   before that (a new file can't be made) is an ordinary error, and leaves the log as it was;
+//! - a write or sync that fails once the group has begun ends the process ([`Env::fatal`]). Only when a new file can't be
+//!   made because the disk is full, or handles have run out, is it an ordinary error, and leaves the log as it was;
 //! - free files are kept for reuse, up to [`SPARES_MAX`]; their old frames carry another nonce;
 //! - files go from the oldest on, each durably before the next: what is left has no gap. One that can't be freed now is
 //!   freed later, and no later one before it. A failed sync of this directory ends the process too.
@@ -27,7 +27,7 @@
 use super::frame::{FRAME_ALIGN, Header, Kind, padded};
 use super::recovery::Recovered;
 use crate::Error;
-use crate::env::{Env, EnvFile};
+use crate::env::{Env, EnvFile, is_exhausted};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
@@ -43,6 +43,8 @@ const GATHER_BYTES_MAX: usize = 256 << 10;
 const SEGMENT_MAGIC: &[u8; 8] = b"MPONDWAL";
 const SUFFIX: &str = ".wal";
 const SPARE_PREFIX: &str = "spare-";
+/// A file that gets its header.
+const UNNAMED: &str = "next";
 /// A spare that is being made.
 const FILLING: &str = "filling";
 
@@ -181,10 +183,7 @@ impl Wal {
             nonce: self.files.env.random() as u32,
             catalog_epoch: self.catalog_epoch,
         };
-        let active = self.files.create_segment(header).map_err(|e| match e.kind() {
-            io::ErrorKind::StorageFull => WalError::Refused(e),
-            _ => self.files.fatal("create a file in", &self.files.dir, &e),
-        })?;
+        let active = self.files.create_segment(header)?;
         self.end = header.start + FRAME_ALIGN as u64;
         self.active = Some(active);
         Ok(())
@@ -333,34 +332,46 @@ impl WalFiles {
         self.list.lock().segments.back().map_or(0, |s| s.start + s.bytes)
     }
 
-    fn create_segment(&self, header: SegmentHeader) -> io::Result<Active> {
+    /// Up to its name a new file is nobody's, so what fails can be given up. After that it may be there after a crash.
+    fn create_segment(&self, header: SegmentHeader) -> Result<Active, WalError> {
         let spare = match header.bytes == self.segment_bytes {
             true => self.list.lock().spares.pop(),
             false => None,
         };
-        let unnamed = spare.clone().unwrap_or_else(|| self.dir.join("next"));
-        let file = match spare {
-            Some(path) => self.env.open(&path)?,
-            None => self.create_zeroed(&unnamed, header.bytes)?,
-        };
-        file.write_at(&header.encode(), 0)?;
-        file.sync_data()?;
+        let unnamed = spare.clone().unwrap_or_else(|| self.dir.join(UNNAMED));
         let path = segment_path(&self.dir, header.start);
-        self.env.rename_new(&unnamed, &path)?;
-        self.env.sync_dir(&self.dir)?;
+        let named = self.fill_segment(spare.as_deref(), &unnamed, &header).and_then(|file| {
+            self.env.rename_new(&unnamed, &path)?;
+            Ok(file)
+        });
+        let file = named.map_err(|e| {
+            // If this fails too, the next attempt or the next start does it.
+            let _ = self.env.remove_file(&unnamed);
+            if is_exhausted(&e) { WalError::Refused(e) } else { self.fatal("create a file in", &self.dir, &e) }
+        })?;
+        self.sync_names()?;
         self.list.lock().segments.push_back(header);
         Ok(Active { file, path, header })
     }
 
-    fn create_zeroed(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn EnvFile>> {
-        let file = self.env.create(path)?;
-        match file.fill_zero(bytes) {
-            Ok(()) => Ok(file),
-            Err(e) => {
-                self.env.remove_file(path)?;
-                Err(e)
+    /// A file with this header, durable, that has no name of the log's yet.
+    fn fill_segment(
+        &self,
+        spare: Option<&Path>,
+        unnamed: &Path,
+        header: &SegmentHeader,
+    ) -> io::Result<Box<dyn EnvFile>> {
+        let file = match spare {
+            Some(path) => self.env.open(path)?,
+            None => {
+                let file = self.env.create_anew(unnamed)?;
+                file.fill_zero(header.bytes)?;
+                file
             }
-        }
+        };
+        file.write_at(&header.encode(), 0)?;
+        file.sync_data()?;
+        Ok(file)
     }
 }
 
