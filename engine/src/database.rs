@@ -138,7 +138,10 @@ impl Database {
         options: DatabaseOptions,
         host: Arc<dyn ModuleHost>,
     ) -> Result<Arc<Database>> {
-        std::fs::create_dir_all(dir).map_err(|e| Error::io(format!("creating {}", dir.display()), e))?;
+        let context = |e| Error::io(format!("creating {}", dir.display()), e);
+        let path = std::path::absolute(dir).map_err(context)?;
+        env.create_dir_durably(&path).map_err(context)?;
+        std::fs::create_dir_all(&path).map_err(context)?;
         // Absolute and without `..`: the paths of segments outlive a change of the working directory, and URLs of files need it.
         let dir = &std::fs::canonicalize(dir).map_err(|e| Error::io("resolving the data directory", e))?;
         let (log, store) = reconcile::open(env, dir, &options.log)?;

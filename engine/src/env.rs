@@ -7,6 +7,7 @@
 //! - bytes written are durable once `sync_data` of that file returned; before that any subset of their sectors may be;
 //! - names created, renamed or removed are durable once `sync_dir` of their directory returned; a rename is atomic;
 //! - a failed sync says nothing about what is durable, and a later successful one doesn't either: it is never retried.
+//!   What is to become durable after it is written anew, under a new name.
 
 mod sim;
 
@@ -29,8 +30,15 @@ const COMMIT_THREAD_NICE: libc::c_int = -15;
 
 /// Disk, time and randomness.
 pub trait Env: Send + Sync + Debug {
-    /// Creates a directory and its parents; durable once the parent is synced.
+    /// Creates a directory and its parents, if they are not there; each is durable once its parent is synced.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// As [`Env::create_dir`]; what was made is durable.
+    fn create_dir_durably(&self, path: &Path) -> io::Result<()> {
+        let is_missing = |p: &&Path| self.list(p).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+        let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+        self.create_dir(path)?;
+        missing.iter().rev().filter_map(|made| made.parent()).try_for_each(|parent| self.sync_dir(parent))
+    }
     /// Creates a file that must not be there yet.
     fn create(&self, path: &Path) -> io::Result<Box<dyn EnvFile>>;
     /// As [`Env::create`]; a file of this name is one that a failure left behind, and is removed.

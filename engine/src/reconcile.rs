@@ -44,6 +44,8 @@ pub(crate) fn open(env: Arc<dyn Env>, dir: &Path, options: &LogOptions) -> Resul
     let dropped = dropped(store.as_ref(), &changes)?;
     check_orphans(&store_dir, &log, &created, &dropped)?;
     let store = store.map_or_else(open_store, Ok)?;
+    // RocksDB syncs what is in its directory, but not its name.
+    env.sync_dir(dir).map_err(|e| Error::io(format!("syncing {}", dir.display()), e))?;
     check_not_ahead("the checkpoint", store.checkpoint()?.epoch, &log)?;
     for (epoch, change) in news() {
         store.apply(change, *epoch)?;

@@ -19,9 +19,11 @@ pub fn open(env: Arc<dyn Env>, dir: &Path, options: LogOptions) -> Result<(Share
     let (wal_dir, streams_dir) = (dir.join("wal"), dir.join("streams"));
     let context = |e| Error::io(format!("opening the log in {}", dir.display()), e);
     for made in [&wal_dir, &streams_dir] {
-        env.create_dir(made).map_err(context)?;
+        env.create_dir_durably(made).map_err(context)?;
     }
+    // Again: a server that was killed may have made them, and not have come that far.
     env.sync_dir(dir).map_err(context)?;
+    dir.parent().map_or(Ok(()), |parent| env.sync_dir(parent)).map_err(context)?;
     let mut replay = Replay { state: State::new(find_streams(&*env, &streams_dir)?), ..Replay::default() };
     let mut recovered = recover(&*env, &wal_dir, &mut |frame| replay.frame(frame))?;
     replay.check_has_log(&recovered, &wal_dir)?;

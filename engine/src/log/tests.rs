@@ -459,6 +459,22 @@ fn a_stream_whose_drop_failed_keeps_its_records() {
     }
 }
 
+/// The very first records, in directories that are as new.
+#[test]
+fn a_new_directory_is_as_durable_as_what_is_in_it() {
+    for seed in 0..30 {
+        let env = SimEnv::new(seed);
+        let dir = PathBuf::from("/made/on/the/way/db");
+        let open = |env: &SimEnv| Log::open(Arc::new(env.clone()), &dir, options()).unwrap().0;
+        let log = open(&env);
+        log.create_stream(S1, &columns(), 1).unwrap();
+        log.commit(vec![append(S1, P0, rows(0, &[7], 5))]).unwrap();
+        drop(log);
+        let log = open(&env.crash());
+        assert_eq!(ids(&read_all(&log)[&(S1, P0)]), [7], "seed {seed}");
+    }
+}
+
 #[test]
 fn a_group_larger_than_a_file_gets_its_own() {
     let env = SimEnv::new(1);
