@@ -35,6 +35,7 @@ mod wal;
 
 pub use commit::Ticket;
 pub use partition::AppendTimes;
+pub(crate) use partition::compact;
 pub use segment::PieceReader;
 
 use crate::catalog::{Column, SYSTEM_COLUMNS, system_fields};
