@@ -109,10 +109,13 @@ fn choose(shared: &Shared, state: &State) -> Due {
     // Down to half a budget, so that the next append does not start over.
     if left > options.tail_bytes_budget {
         rest.sort_by_key(|(_, _, bytes, _)| Reverse(*bytes));
-        while left > options.tail_bytes_budget / 2 && !rest.is_empty() {
-            let (id, partition, bytes, _) = rest.remove(0);
+        let mut taken = 0;
+        while left > options.tail_bytes_budget / 2 && taken < rest.len() {
+            left -= rest[taken].2;
+            taken += 1;
+        }
+        for (id, partition, ..) in rest.drain(..taken) {
             due.entry(id).or_default().push(partition);
-            left -= bytes;
         }
     }
     if shared.files.bytes() > options.wal_bytes_budget {
