@@ -285,11 +285,11 @@ impl Database {
 
     /// Makes a change durable: in the log, then folded into the store.
     fn commit_change(&self, change: &CatalogChange) -> Result<()> {
-        let committed = self.log.commit(vec![Record::Catalog(to_json(change)?)])?;
-        if let Err(error) = self.store.apply(change, committed.epoch) {
+        let epoch = self.log.commit(vec![Record::Catalog(to_json(change)?)])?;
+        if let Err(error) = self.store.apply(change, epoch) {
             return Err(self.log.fail(&format!("a change of the catalog is in the log but not in store/: {error}")));
         }
-        self.log.release_catalog(committed.epoch);
+        self.log.release_catalog(epoch);
         Ok(())
     }
 

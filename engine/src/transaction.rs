@@ -165,7 +165,7 @@ impl Transaction {
         if records.is_empty() {
             return Ok(self.database.log.cut().epoch);
         }
-        Ok(self.database.log.commit(records)?.epoch)
+        self.database.log.commit(records)
     }
 
     fn records(&mut self) -> Result<Vec<Record>> {

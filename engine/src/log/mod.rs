@@ -165,17 +165,6 @@ pub enum Record {
     Catalog(Vec<u8>),
 }
 
-/// A transaction is durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// The first epoch at which it is visible.
-    pub epoch: Epoch,
-    /// Per record: the offset of its first row; `None` for catalog records.
-    pub base_offsets: Vec<Option<Offset>>,
-    /// Its time of append, µs since 1970.
-    pub append_ts: i64,
-}
-
 /// A catalog record found at start. `epoch` is the first at which it is visible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogRecord {
@@ -188,16 +177,6 @@ pub struct CatalogRecord {
 pub struct Cut {
     pub epoch: Epoch,
     pub uppers: Arc<BTreeMap<ObjectId, Vec<Offset>>>,
-}
-
-/// Figures for operators.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogStats {
-    pub tail_bytes: usize,
-    pub wal_bytes: u64,
-    pub wal_files: usize,
-    pub segments: usize,
-    pub segment_bytes: u64,
 }
 
 /// The open log of a data directory. One per directory and process.
@@ -285,11 +264,6 @@ impl Log {
         self.shared.state.lock().uppers().keys().copied().collect()
     }
 
-    /// Streams of which recovery found records but no directory: they were dropped, and the caller may check that.
-    pub fn unknown_streams(&self) -> &[ObjectId] {
-        &self.shared.unknown_streams
-    }
-
     /// Hands a transaction to the commit thread. Blocks while too much is waiting.
     ///
     /// # Errors
@@ -298,8 +272,8 @@ impl Log {
         commit::submit(&self.shared, transaction)
     }
 
-    /// Makes a transaction durable and blocks until it is.
-    pub fn commit(&self, transaction: Vec<Record>) -> Result<Committed> {
+    /// Makes a transaction durable and blocks until it is; returns the first epoch at which it is visible.
+    pub fn commit(&self, transaction: Vec<Record>) -> Result<Epoch> {
         self.submit(transaction)?.wait()
     }
 
@@ -380,11 +354,6 @@ impl Log {
     /// Seals all tails now.
     pub fn seal_all(&self) -> Result<()> {
         sealer::seal_all(&self.shared)
-    }
-
-    pub fn stats(&self) -> LogStats {
-        let (wal_bytes, wal_files) = (self.shared.files.bytes(), self.shared.files.count());
-        LogStats { wal_bytes, wal_files, ..self.shared.state.lock().stats() }
     }
 
     /// Ends the process as a failed sync does: what is durable does not fit what is in memory. In simulation the log stops.

@@ -10,7 +10,7 @@ use super::{CatalogRecord, LogOptions, schema_of};
 use crate::env::Env;
 use crate::{Epoch, Error, ObjectId, Result};
 use parking_lot::{Condvar, Mutex};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,7 +38,6 @@ pub fn open(env: Arc<dyn Env>, dir: &Path, options: LogOptions) -> Result<(Share
         options,
         files,
         catalog_forgotten: Epoch(recovered.catalog_forgotten),
-        unknown_streams: replay.unknown.into_iter().collect(),
         queue: Mutex::default(),
         submitted: Condvar::new(),
         drained: Condvar::new(),
@@ -92,12 +91,11 @@ fn check_segments(env: &dyn Env, stream: &Stream) -> Result<()> {
 struct Replay {
     state: State,
     catalog: Vec<CatalogRecord>,
-    unknown: BTreeSet<ObjectId>,
 }
 
 impl Default for Replay {
     fn default() -> Replay {
-        Replay { state: State::new(BTreeMap::new()), catalog: Vec::new(), unknown: BTreeSet::new() }
+        Replay { state: State::new(BTreeMap::new()), catalog: Vec::new() }
     }
 }
 
@@ -118,7 +116,7 @@ impl Replay {
     fn data(&mut self, frame: Frame<'_>) -> Result<()> {
         let Frame { header, payload, position, path, byte, .. } = frame;
         if !self.state.has(header.stream) {
-            self.unknown.insert(header.stream);
+            // It was dropped: what the catalog knows must have a directory, and the caller insists on it.
             return Ok(());
         }
         let damaged = |reason: String| corrupt(path, byte, &reason);

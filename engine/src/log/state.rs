@@ -8,7 +8,7 @@ use super::partition::{Partition, TailBatch};
 use super::recovery::Recovered;
 use super::segment::segment_name;
 use super::wal::WalFiles;
-use super::{Cut, LogOptions, LogStats, SegmentFile};
+use super::{Cut, LogOptions, SegmentFile};
 use crate::catalog::Column;
 use crate::env::Env;
 use crate::{Epoch, Error, ObjectId, Offset, PartitionId, Result};
@@ -27,7 +27,6 @@ pub struct Shared {
     pub files: Arc<WalFiles>,
     /// Catalog records up to here were released before this start and are gone.
     pub catalog_forgotten: Epoch,
-    pub unknown_streams: Vec<ObjectId>,
     pub queue: Mutex<super::commit::Queue>,
     /// Something was submitted, or the log stops.
     pub submitted: Condvar,
@@ -193,7 +192,7 @@ impl State {
         self.streams.insert(id, stream);
     }
 
-    /// Forgets a stream; whether there was one.
+    /// Forgets a stream and returns it, if there was one.
     pub fn remove(&mut self, id: ObjectId) -> Option<Stream> {
         let stream = self.streams.remove(&id)?;
         Arc::make_mut(&mut self.uppers).remove(&id);
@@ -279,14 +278,5 @@ impl State {
     /// As [`State::pinned`], but never beyond the last group: a later one may be on its way.
     pub fn pinned_while_running(&self) -> u64 {
         self.pinned().unwrap_or(self.group_position).min(self.group_position)
-    }
-
-    pub fn stats(&self) -> LogStats {
-        let files = self.streams.values().flat_map(|s| &s.partitions).flat_map(Partition::segments);
-        let mut stats = LogStats { tail_bytes: self.tail_bytes, ..LogStats::default() };
-        for file in files {
-            (stats.segments, stats.segment_bytes) = (stats.segments + 1, stats.segment_bytes + file.bytes);
-        }
-        stats
     }
 }

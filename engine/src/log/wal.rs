@@ -296,11 +296,6 @@ impl WalFiles {
         self.list.lock().segments.iter().map(|s| s.bytes).sum()
     }
 
-    /// Number of those files.
-    pub fn count(&self) -> usize {
-        self.list.lock().segments.len()
-    }
-
     fn first_free(&self, pinned: u64) -> Option<SegmentHeader> {
         let list = self.list.lock();
         let first = list.segments.front()?;
