@@ -13,9 +13,10 @@ use crate::graph::{Contents, Graph, ViewState, guarded, inputs_of};
 use crate::input::{Reader, Uppers, Wanted};
 use crate::log::{Log, LogOptions};
 use crate::plan::Plan;
+use crate::reconcile;
 use crate::relation::Relation;
 use crate::snapshot::Snapshot;
-use crate::store::{CatalogChange, Checkpoint, Store, from_json};
+use crate::store::{Checkpoint, Store};
 use crate::subscription::{SubscribeOptions, Subscription};
 use crate::ticker::Ticker;
 use crate::transaction::{Budget, OPEN_TRANSACTIONS_BYTES_MAX, TableLocks, Transaction};
@@ -26,6 +27,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
 
 /// Knobs; the defaults are what `millpond serve` uses.
 #[derive(Clone, Debug)]
@@ -125,21 +129,25 @@ impl Database {
     /// # Errors
     /// `Corrupt`, `Io`, `Unsupported` (a newer format).
     pub fn open(dir: &Path, options: DatabaseOptions, host: Arc<dyn ModuleHost>) -> Result<Arc<Database>> {
-        let env: Arc<dyn Env> = Arc::new(RealEnv::default());
-        std::fs::create_dir_all(dir).map_err(|e| Error::io(format!("creating {}", dir.display()), e))?;
+        Database::open_with(Arc::new(RealEnv::default()), dir, options, host)
+    }
+
+    /// As [`Database::open`], with the log in `env`. The store is always on the operating system's disk, in `dir`.
+    pub fn open_with(
+        env: Arc<dyn Env>,
+        dir: &Path,
+        options: DatabaseOptions,
+        host: Arc<dyn ModuleHost>,
+    ) -> Result<Arc<Database>> {
+        let context = |e| Error::io(format!("creating {}", dir.display()), e);
+        let path = std::path::absolute(dir).map_err(context)?;
+        env.create_dir_durably(&path).map_err(context)?;
+        std::fs::create_dir_all(&path).map_err(context)?;
         // Absolute and without `..`: the paths of segments outlive a change of the working directory, and URLs of files need it.
         let dir = &std::fs::canonicalize(dir).map_err(|e| Error::io("resolving the data directory", e))?;
-        let store = Store::open(&dir.join("store"), env.random())?;
-        let (log, records) = Log::open(env, &dir.join("log"), options.log.clone())?;
-        let folded = store.catalog_epoch()?;
-        check_not_ahead("the catalog", folded, &log)?;
-        check_not_ahead("the checkpoint", store.checkpoint()?.epoch, &log)?;
-        for record in records.iter().filter(|record| record.epoch > folded) {
-            store.apply(&from_json::<CatalogChange>(&record.bytes)?, record.epoch)?;
-        }
-        let catalog = Arc::new(load_catalog(&store, &*host)?);
-        reconcile_log(&log, &catalog)?;
-        log.release_catalog(log.epoch());
+        let (log, store) = reconcile::open(env, dir, &options.log)?;
+        let catalog = Arc::new(reconcile::load_catalog(&store, &*host)?);
+        reconcile::finish(&log, &store, &catalog)?;
         let graph = Arc::new(Mutex::new(Graph::new(catalog.clone())));
         let log = Arc::new(log);
         let snapshot = Snapshot {
@@ -426,53 +434,5 @@ impl Database {
         self.graph.lock().end_subscribers(&reason);
         self.published.lock().stopped = Some(reason);
         self.published_changed.notify_all();
-    }
-}
-
-fn load_catalog(store: &Store, host: &dyn ModuleHost) -> Result<Catalog> {
-    let mut catalog = Catalog::default();
-    let mut live = Vec::new();
-    for object in store.objects()? {
-        let mut module = None;
-        if let ObjectKind::Module { hash } = &object.kind {
-            live.push(*hash);
-            module = load_module(store, host, hash)
-                .inspect_err(|error| tracing::error!(module = object.name, %error, "module cannot be loaded"))
-                .ok();
-        }
-        catalog.insert(Arc::new(object), module)?;
-    }
-    store.retain_modules(&live)?;
-    Ok(catalog)
-}
-
-fn load_module(store: &Store, host: &dyn ModuleHost, hash: &[u8; 32]) -> Result<Arc<dyn Module>> {
-    let bytes = store.module(hash)?.ok_or_else(|| Error::Internal("its bytes are missing".into()))?;
-    host.load(&bytes)
-}
-
-/// What the store has folded in must be in the log: less log than that means acknowledged groups are missing.
-fn check_not_ahead(what: &str, epoch: Epoch, log: &Log) -> Result<()> {
-    if epoch <= log.epoch() {
-        return Ok(());
-    }
-    let found = log.epoch();
-    Err(Error::Internal(format!(
-        "{what} is at epoch {epoch} but the log ends at {found}: acknowledged groups are missing; restore the data directory"
-    )))
-}
-
-/// Removes logs that no object owns (a CREATE or DROP was cut short) and insists on all others.
-fn reconcile_log(log: &Log, catalog: &Catalog) -> Result<()> {
-    let owns_log = |o: &&Arc<Object>| matches!(o.kind, ObjectKind::Stream { .. } | ObjectKind::Table { .. });
-    let owners: Vec<ObjectId> = catalog.objects().filter(owns_log).map(|o| o.id).collect();
-    let present = log.streams();
-    for orphan in present.iter().filter(|id| !owners.contains(id)) {
-        log.drop_stream(*orphan)?;
-    }
-    // Frames of streams without a directory belong to dropped streams; a stream the catalog knows must have one.
-    match owners.iter().find(|id| !present.contains(id)) {
-        Some(id) => Err(Error::Internal(format!("the log of object {id} is missing; restore the data directory"))),
-        None => Ok(()),
     }
 }

@@ -65,6 +65,8 @@ fn tick_loop(database: &Database, stop: &Stop) {
             let seen = database.graph.lock().epoch;
             if database.log.wait_for(seen, IDLE_WAIT).epoch > seen {
                 database.tick()?;
+            } else if database.log.is_stopped() && !*stop.stopped.lock() {
+                return Err(Error::Stopped("the log stopped".into()));
             }
         }
         Ok(())
