@@ -61,7 +61,9 @@ SELECT pg_typeof(1.5)
 SELECT 1::int8::text || 'x'
 SELECT cast(null as int)
 SELECT null::text
--- see the next line
+-- the literal 2147483648 is bigint before it is negated
 -- differs: (?column? int8) | -2147483649
 SELECT -2147483648 - 1
 SELECT -32768::smallint
+SELECT typname, typlen, typbyval, typarray, typalign, typstorage FROM pg_type WHERE oid IN (26, 27, 28, 29) ORDER BY oid
+SELECT format_type(27, null), format_type(1007, null), format_type(1700, 786438)
