@@ -65,7 +65,11 @@ fn named(expr: &Expr) -> Option<(String, bool)> {
             if length_max(data_type).is_some() && !matches!(data_type, DataType::Char(_) | DataType::Character(_)) {
                 return Some(("varchar".to_owned(), false));
             }
-            let Ok(known) = crate::types::arrow_type(data_type) else {
+            let unscaled = match data_type {
+                DataType::Timestamp(_, zone) => &DataType::Timestamp(None, *zone),
+                other => other,
+            };
+            let Ok(known) = crate::types::arrow_type(unscaled) else {
                 return other_type_name(data_type).map(|name| (name, false));
             };
             let name = crate::types::name_of(&known);

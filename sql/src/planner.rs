@@ -75,6 +75,7 @@ impl Base {
             .with_runtime_env(runtime)
             .with_default_features()
             .with_type_planner(Arc::new(SqlTypes))
+            .with_query_planner(Arc::new(dialect::GuardedPlanner))
             .build();
         dialect::install(&mut state)?;
         state.register_udf(Arc::new(pg_catalog::empty_if_null()))?;

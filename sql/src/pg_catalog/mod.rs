@@ -26,13 +26,11 @@ mod rewrite;
 #[cfg(test)]
 mod tests;
 mod text_functions;
-mod types;
 
 pub(crate) use facts::Facts;
 pub(crate) use functions::{EMPTY_IF_NULL, empty_if_null, function};
 pub(crate) use provider::{information_schema, schema_provider};
 pub use rewrite::{is_asked, rewrite};
-pub use types::{PG_TYPE, field_oid, format_type, type_modifier, type_oid};
 
 /// What the catalog tells about the session that asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

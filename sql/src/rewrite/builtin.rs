@@ -85,10 +85,7 @@ fn fetch_as_limit(query: &mut Query) -> Result<()> {
 
 fn respelled(expr: &mut Expr) -> Result<Option<Expr>> {
     Ok(match expr {
-        Expr::Collate { expr, collation } => {
-            by_bytes(collation)?;
-            Some((**expr).clone())
-        }
+        Expr::Collate { expr, collation } if is_collation(collation) => Some((**expr).clone()),
         Expr::BinaryOp { op: op @ BinaryOperator::PGCustomBinaryOperator(_), .. } => {
             if let Some(builtin) = builtin_operator(op) {
                 *op = builtin;
@@ -112,19 +109,6 @@ fn respelled(expr: &mut Expr) -> Result<Option<Expr>> {
         Expr::Identifier(ident) if ident.quote_style.is_none() => bare_function(&ident.value),
         _ => None,
     })
-}
-
-/// Refuses a collation that is not the order of the bytes.
-fn by_bytes(collation: &ObjectName) -> Result<()> {
-    let name = collation.0.last().and_then(ObjectNamePart::as_ident).map(|ident| ident.value.as_str());
-    let known = ["C", "POSIX", "default", "ucs_basic", "C.UTF-8", "C.utf8"];
-    match name {
-        Some(name) if known.contains(&name) => Ok(()),
-        _ => Err(Error::unsupported(
-            format!("collation {collation} is not supported"),
-            "Text is ordered by its bytes: leave COLLATE out, or write COLLATE \"C\".",
-        )),
-    }
 }
 
 fn without_parentheses(function: &Function) -> Option<Expr> {
