@@ -36,3 +36,4 @@ pub mod transaction;
 pub use batch::memory_bytes;
 pub use error::{Error, Result};
 pub use ids::{Epoch, ObjectId, Offset, PartitionId, Weight};
+pub use ticker::STACK_BYTES;
