@@ -23,11 +23,11 @@ pub fn backfill(
     let mut streams = Vec::new();
     for id in inputs_of(object) {
         match contents.get(id) {
-            None => streams.extend(catalog.by_id(*id).cloned()),
+            None => streams.extend(catalog.by_id(*id).map(|stream| state.wants(stream))),
             Some(Contents::Stopped { reason, .. }) => {
                 return Err(Error::Invalid(format!("its input has stopped: {reason}")));
             }
-            Some(Contents::Ready(snapshot)) => {
+            Some(Contents::Ready(snapshot) | Contents::Failing(snapshot, _)) => {
                 for batch in snapshot.batches()? {
                     let rows = batch.num_rows() as u64;
                     state.step(&Step::from([(*id, vec![Delta::inserts(batch)])]))?;
@@ -36,7 +36,7 @@ pub fn backfill(
             }
         }
     }
-    let mut reader = Reader::new(log, &streams, &Uppers::new(), uppers);
+    let mut reader = Reader::new(log, streams, &Uppers::new(), uppers);
     while reader.rows_left() > 0 {
         let before = reader.rows_left();
         state.step(&reader.next_step()?)?;

@@ -5,16 +5,18 @@
 //! Lock order: `ddl` → `checkpointing` → `graph` → `published`. The log has locks of its own, taken last.
 
 use crate::catalog::{Catalog, Column, Object, ObjectKind};
+use crate::dataflow::Dataflow;
 use crate::ddl::{DdlState, is_append_only};
 use crate::env::{Env, RealEnv};
 use crate::function::{Module, ModuleHost};
-use crate::graph::{Graph, ViewState, inputs_of};
-use crate::input::Uppers;
+use crate::graph::{Contents, Graph, ViewState, guarded, inputs_of};
+use crate::input::{Reader, Uppers, Wanted};
 use crate::log::{Log, LogOptions};
 use crate::plan::Plan;
+use crate::reconcile;
 use crate::relation::Relation;
 use crate::snapshot::Snapshot;
-use crate::store::{CatalogChange, Checkpoint, Store, from_json};
+use crate::store::{Checkpoint, Store};
 use crate::subscription::{SubscribeOptions, Subscription};
 use crate::ticker::Ticker;
 use crate::transaction::{Budget, OPEN_TRANSACTIONS_BYTES_MAX, TableLocks, Transaction};
@@ -25,6 +27,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
 
 /// Knobs; the defaults are what `millpond serve` uses.
 #[derive(Clone, Debug)]
@@ -116,7 +121,7 @@ pub struct Database {
     pub(crate) ddl: Mutex<DdlState>,
     /// Held while a checkpoint is made; `true` once one failed, after which no further one would be complete.
     pub(crate) checkpointing: Mutex<bool>,
-    pub(crate) graph: Mutex<Graph>,
+    pub(crate) graph: Arc<Mutex<Graph>>,
     pub(crate) table_locks: TableLocks,
     pub(crate) transaction_budget: Budget,
     /// Spreads batches without a key over partitions.
@@ -141,30 +146,35 @@ impl Database {
     /// # Errors
     /// `Corrupt`, `Io`, `Unsupported` (a newer format).
     pub fn open(dir: &Path, options: DatabaseOptions, host: Arc<dyn ModuleHost>) -> Result<Arc<Database>> {
-        let env: Arc<dyn Env> = Arc::new(RealEnv::default());
-        std::fs::create_dir_all(dir).map_err(|e| Error::io(format!("creating {}", dir.display()), e))?;
+        Database::open_with(Arc::new(RealEnv::default()), dir, options, host)
+    }
+
+    /// As [`Database::open`], with the log in `env`. The store is always on the operating system's disk, in `dir`.
+    pub fn open_with(
+        env: Arc<dyn Env>,
+        dir: &Path,
+        options: DatabaseOptions,
+        host: Arc<dyn ModuleHost>,
+    ) -> Result<Arc<Database>> {
+        let context = |e| Error::io(format!("creating {}", dir.display()), e);
+        let path = std::path::absolute(dir).map_err(context)?;
+        env.create_dir_durably(&path).map_err(context)?;
+        std::fs::create_dir_all(&path).map_err(context)?;
         // Absolute and without `..`: the paths of segments outlive a change of the working directory, and URLs of files need it.
         let dir = &std::fs::canonicalize(dir).map_err(|e| Error::io("resolving the data directory", e))?;
-        let store = Store::open(&dir.join("store"), env.random())?;
-        let (log, records) = Log::open(env, &dir.join("log"), options.log.clone())?;
-        let folded = store.catalog_epoch()?;
-        check_not_ahead("the catalog", folded, &log)?;
-        check_not_ahead("the checkpoint", store.checkpoint()?.epoch, &log)?;
-        for record in records.iter().filter(|record| record.epoch > folded) {
-            store.apply(&from_json::<CatalogChange>(&record.bytes)?, record.epoch)?;
-        }
-        let catalog = Arc::new(load_catalog(&store, &*host)?);
-        reconcile_log(&log, &catalog)?;
-        log.release_catalog(log.epoch());
-        let graph = Graph::new(catalog.clone());
+        let (log, store) = reconcile::open(env, dir, &options.log)?;
+        let catalog = Arc::new(reconcile::load_catalog(&store, &*host)?);
+        reconcile::finish(&log, &store, &catalog)?;
+        let graph = Arc::new(Mutex::new(Graph::new(catalog.clone())));
         let log = Arc::new(log);
         let snapshot = Snapshot {
-            epoch: graph.epoch,
+            epoch: Epoch::default(),
             catalog,
             log: log.clone(),
             uppers: Arc::new(Uppers::new()),
             contents: HashMap::new(),
             held: Default::default(),
+            graph: graph.clone(),
         };
         Ok(Arc::new(Database {
             ddl: Mutex::new(DdlState::new(store.next_id()?)),
@@ -174,7 +184,7 @@ impl Database {
             transaction_budget: Budget::new(options.transactions_bytes_max),
             options,
             checkpointing: Mutex::new(false),
-            graph: Mutex::new(graph),
+            graph,
             table_locks: TableLocks::default(),
             partition_turn: AtomicU32::new(0),
             published: Mutex::new(Published { snapshot: Arc::new(snapshot), stopped: None }),
@@ -228,18 +238,18 @@ impl Database {
         checkpoint: &Checkpoint,
     ) -> Result<()> {
         let saved = checkpoint.fingerprints.get(&object.id);
-        let state = self.store.state(object.id);
         match &object.kind {
             ObjectKind::Module { .. } => {}
             ObjectKind::Stream { .. } => graph.add_source(object.clone(), None),
             ObjectKind::Table { key } => {
-                let mut relation = Relation::new(object.schema(), false, Some(key.clone()), self.store.seed());
-                if saved.is_some() {
-                    relation.load(&state)?;
-                } else {
-                    // Not in the checkpoint: its changelog is read from the beginning.
-                    graph.uppers.remove(&object.id);
-                }
+                let relation = match saved {
+                    Some(saved) => self.restore_table(graph, object, key, *saved)?,
+                    // Not in the checkpoint: the first tick reads its changelog from the beginning.
+                    None => {
+                        graph.uppers.remove(&object.id);
+                        self.empty_table(object, key)
+                    }
+                };
                 graph.add_source(object.clone(), Some(relation));
             }
             ObjectKind::View { .. } => {
@@ -255,6 +265,29 @@ impl Database {
             }
         }
         Ok(())
+    }
+
+    fn empty_table(&self, object: &Object, key: &[usize]) -> Relation {
+        Relation::new(object.schema(), false, Some(key.to_vec()), self.store.seed())
+    }
+
+    /// From the checkpoint if that can be read, else from the changelog up to the same cut.
+    fn restore_table(&self, graph: &Graph, object: &Arc<Object>, key: &[usize], saved: u64) -> Result<Relation> {
+        if saved == Dataflow::fingerprint_of_rows(&object.schema()) {
+            let mut table = self.empty_table(object, key);
+            match guarded(|| table.load(&self.store.state(object.id))) {
+                Ok(()) => return Ok(table),
+                Err(error) => tracing::error!(table = object.name, %error, "its checkpoint cannot be read"),
+            }
+        }
+        tracing::info!(table = object.name, "no usable checkpoint, rebuilding from the log");
+        let mut table = self.empty_table(object, key);
+        let wanted = vec![Wanted::all(object.clone())];
+        let mut reader = Reader::new(&self.log, wanted, &Uppers::new(), &graph.uppers);
+        while reader.rows_left() > 0 {
+            reader.next_step()?.values().try_for_each(|deltas| table.apply(deltas))?;
+        }
+        Ok(table)
     }
 
     /// From the checkpoint if it holds the state of just this plan, else from the log.
@@ -323,15 +356,16 @@ impl Database {
     /// Follows a table or view.
     ///
     /// # Errors
-    /// `NotFound`, `Unsupported` for a stream, `ViewStopped`.
+    /// `NotFound`, `Unsupported` for a stream, `ViewStopped`, `ViewFailing`.
     pub fn subscribe(&self, id: ObjectId, options: SubscribeOptions) -> Result<Subscription> {
         let mut graph = self.graph.lock();
         graph.check_whole()?;
         let object = graph.catalog.by_id(id).cloned();
         let object = object.ok_or_else(|| Error::NotFound(format!("object {id} does not exist")))?;
         let snapshot = match graph.contents().remove(&id) {
-            Some(crate::graph::Contents::Ready(snapshot)) => snapshot,
-            Some(crate::graph::Contents::Stopped { epoch, reason }) => {
+            Some(Contents::Ready(snapshot)) => snapshot,
+            Some(Contents::Failing(_, failure)) => return Err(failure.error(&object.name)),
+            Some(Contents::Stopped { epoch, reason }) => {
                 return Err(Error::ViewStopped { view: object.name.clone(), epoch, reason });
             }
             None => {
@@ -383,13 +417,13 @@ impl Database {
             return Err(Error::Internal("an earlier checkpoint failed; restart the server to resume them".into()));
         }
         let began = Instant::now();
-        let mut writer = self.store.checkpoint_writer()?;
-        // What is collected counts as saved: if it does not get to disk, no later checkpoint would be complete.
+        let mut writer = self.store.checkpoint_writer();
+        // What is collected counts as saved: if collecting stops halfway, no later checkpoint would be complete.
         *failed = true;
         let record = self.graph.lock().save(&mut writer)?;
+        *failed = false;
         let bytes = writer.bytes();
         writer.commit(&record)?;
-        *failed = false;
         tracing::debug!(epoch = %record.epoch, bytes, took = ?began.elapsed(), "checkpoint");
         Ok(())
     }
@@ -406,6 +440,7 @@ impl Database {
             uppers: Arc::new(graph.uppers.clone()),
             contents: graph.contents(),
             held: Default::default(),
+            graph: self.graph.clone(),
         });
         self.published.lock().snapshot = snapshot;
         self.published_changed.notify_all();
@@ -416,53 +451,5 @@ impl Database {
         self.graph.lock().end_subscribers(&reason);
         self.published.lock().stopped = Some(reason);
         self.published_changed.notify_all();
-    }
-}
-
-fn load_catalog(store: &Store, host: &dyn ModuleHost) -> Result<Catalog> {
-    let mut catalog = Catalog::default();
-    let mut live = Vec::new();
-    for object in store.objects()? {
-        let mut module = None;
-        if let ObjectKind::Module { hash } = &object.kind {
-            live.push(*hash);
-            module = load_module(store, host, hash)
-                .inspect_err(|error| tracing::error!(module = object.name, %error, "module cannot be loaded"))
-                .ok();
-        }
-        catalog.insert(Arc::new(object), module)?;
-    }
-    store.retain_modules(&live)?;
-    Ok(catalog)
-}
-
-fn load_module(store: &Store, host: &dyn ModuleHost, hash: &[u8; 32]) -> Result<Arc<dyn Module>> {
-    let bytes = store.module(hash)?.ok_or_else(|| Error::Internal("its bytes are missing".into()))?;
-    host.load(&bytes)
-}
-
-/// What the store has folded in must be in the log: less log than that means acknowledged groups are missing.
-fn check_not_ahead(what: &str, epoch: Epoch, log: &Log) -> Result<()> {
-    if epoch <= log.epoch() {
-        return Ok(());
-    }
-    let found = log.epoch();
-    Err(Error::Internal(format!(
-        "{what} is at epoch {epoch} but the log ends at {found}: acknowledged groups are missing; restore the data directory"
-    )))
-}
-
-/// Removes logs that no object owns (a CREATE or DROP was cut short) and insists on all others.
-fn reconcile_log(log: &Log, catalog: &Catalog) -> Result<()> {
-    let owns_log = |o: &&Arc<Object>| matches!(o.kind, ObjectKind::Stream { .. } | ObjectKind::Table { .. });
-    let owners: Vec<ObjectId> = catalog.objects().filter(owns_log).map(|o| o.id).collect();
-    let present = log.streams();
-    for orphan in present.iter().filter(|id| !owners.contains(id)) {
-        log.drop_stream(*orphan)?;
-    }
-    // Frames of streams without a directory belong to dropped streams; a stream the catalog knows must have one.
-    match owners.iter().find(|id| !present.contains(id)) {
-        Some(id) => Err(Error::Internal(format!("the log of object {id} is missing; restore the data directory"))),
-        None => Ok(()),
     }
 }

@@ -16,11 +16,12 @@ use crate::operator::project::Project;
 use crate::operator::union::UnionAll;
 use crate::operator::{Operator, check_predicate};
 use crate::plan::{Expr, Plan};
+use crate::row_error::RowErrors;
 use crate::row_hash::RowHasher;
 use crate::state::{Namespace, StateReader, StateWriter};
 use crate::{Error, ObjectId, Result};
 use arrow::datatypes::{DataType, Schema};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use twox_hash::XxHash3_64;
 
@@ -33,6 +34,8 @@ pub struct Dataflow {
     root: Node,
     /// `None` when the root's deltas need no consolidation.
     consolidates: Option<RowHasher>,
+    /// Columns that are read of each object.
+    reads: BTreeMap<ObjectId, BTreeSet<usize>>,
 }
 
 /// An operator, its children and its place in the key space.
@@ -58,13 +61,21 @@ impl Dataflow {
         let mut builder = Builder { append_only: object_is_append_only, seed, position: 0 };
         let root = builder.build(plan)?;
         let settled = plan.is_append_only(object_is_append_only) || emits_consolidated(plan);
-        Ok(Dataflow { root, consolidates: (!settled).then(|| RowHasher::new(seed)) })
+        let mut reads = BTreeMap::new();
+        columns_read(plan, &mut reads);
+        Ok(Dataflow { root, consolidates: (!settled).then(|| RowHasher::new(seed)), reads })
     }
 
-    /// One tick: the deltas of each input object, with the object's columns. A missing object did not change. The
-    /// first tick also emits the row of an aggregate without keys, even with no input.
-    pub fn step(&mut self, inputs: &HashMap<ObjectId, Vec<Delta>>) -> Result<Vec<Delta>> {
-        let mut deltas = self.root.step(inputs)?;
+    /// Columns that are read of `object`, as positions among all it has.
+    pub fn reads(&self, object: ObjectId) -> BTreeSet<usize> {
+        self.reads.get(&object).cloned().unwrap_or_default()
+    }
+
+    /// One step: the deltas of each input object, with the object's columns. A missing object did not change. The
+    /// first step also emits the row of an aggregate without keys, even with no input. Rows that cannot be computed go
+    /// to `errors`.
+    pub fn step(&mut self, inputs: &HashMap<ObjectId, Vec<Delta>>, errors: &mut RowErrors) -> Result<Vec<Delta>> {
+        let mut deltas = self.root.step(inputs, errors)?;
         deltas.retain(|delta| delta.rows() > 0);
         match &self.consolidates {
             Some(hasher) => consolidate(hasher, deltas),
@@ -78,6 +89,12 @@ impl Dataflow {
         let mut text = String::from(STATE_VERSION);
         describe(plan, &mut text);
         XxHash3_64::oneshot(text.as_bytes())
+    }
+
+    /// [`Dataflow::fingerprint`] of rows that are kept as they are: changes with their types or the codec.
+    pub fn fingerprint_of_rows(schema: &Schema) -> u64 {
+        let types: Vec<&DataType> = schema.fields().iter().map(|field| field.data_type()).collect();
+        XxHash3_64::oneshot(format!("{STATE_VERSION} rows {types:?}").as_bytes())
     }
 
     /// Writes what changed since the last save or load.
@@ -96,14 +113,14 @@ impl Dataflow {
 }
 
 impl Node {
-    fn step(&mut self, inputs: &HashMap<ObjectId, Vec<Delta>>) -> Result<Vec<Delta>> {
+    fn step(&mut self, inputs: &HashMap<ObjectId, Vec<Delta>>, errors: &mut RowErrors) -> Result<Vec<Delta>> {
         let given = match &mut self.source {
             Source::Object(object) => vec![inputs.get(object).cloned().unwrap_or_default()],
             Source::Children(children) => {
-                children.iter_mut().map(|child| child.step(inputs)).collect::<Result<Vec<_>>>()?
+                children.iter_mut().map(|child| child.step(inputs, errors)).collect::<Result<Vec<_>>>()?
             }
         };
-        self.operator.step(given)
+        self.operator.step(given, errors)
     }
 
     fn save(&mut self, out: &mut dyn StateWriter) -> Result<()> {
@@ -177,6 +194,13 @@ impl Builder<'_> {
             }
         })
     }
+}
+
+fn columns_read(plan: &Plan, reads: &mut BTreeMap<ObjectId, BTreeSet<usize>>) {
+    if let Plan::Input { object, columns, .. } = plan {
+        reads.entry(*object).or_default().extend(columns);
+    }
+    plan.children().into_iter().for_each(|child| columns_read(child, reads));
 }
 
 /// Whether the deltas of one tick hold each row at most once: an aggregate emits once per group.

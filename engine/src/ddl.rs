@@ -3,6 +3,10 @@
 //! Order of a CREATE: directory of the new log (if it has one) → record in the log → RocksDB → graph and catalog. Of a
 //! DROP: record → RocksDB → graph and catalog → directory. A crash between any two leaves either the old catalog and
 //! an orphan directory, which the next start removes, or the new catalog.
+//!
+//! Once the record is in the log the change has happened. So everything that can refuse it is asked before, about the
+//! graph's own catalog (the published one is older when a tick failed); and if RocksDB does not take it, the process ends
+//! as after a failed sync, and the next start folds it in.
 
 use crate::backfill::backfill;
 use crate::catalog::{Catalog, Column, Object, ObjectKind};
@@ -51,7 +55,7 @@ impl Database {
     /// `AlreadyExists`, `Invalid`, `Limit`.
     pub fn create(&self, what: Create) -> Result<ObjectId> {
         let mut ddl = self.ddl.lock();
-        self.check_name(&ddl, what.name())?;
+        check_name(&ddl, &*self.current_catalog()?, what.name())?;
         let id = ddl.take_id();
         let (object, module) = self.object_of(id, what)?;
         check_columns(&object.columns)?;
@@ -64,7 +68,7 @@ impl Database {
             self.log.create_stream(id, &log_columns(&object), partitions)?;
         }
         let object = Arc::new(object);
-        self.commit_create(&object)?;
+        self.commit_change(&CatalogChange::Create((*object).clone()))?;
         let mut graph = self.graph.lock();
         insert_into_catalog(&mut graph, object.clone(), module)?;
         match &object.kind {
@@ -125,9 +129,9 @@ impl Database {
 
     fn reserve_view(&self, view: &CreateView) -> Result<(Arc<Object>, ViewState)> {
         let mut ddl = self.ddl.lock();
-        self.check_name(&ddl, &view.name)?;
+        let catalog = self.current_catalog()?;
+        check_name(&ddl, &catalog, &view.name)?;
         check_columns(&view.columns)?;
-        let catalog = self.catalog();
         let inputs = view.plan.inputs();
         if let Some(id) = inputs.iter().chain(&view.modules).find(|id| catalog.by_id(**id).is_none()) {
             return Err(Error::NotFound(format!("object {id} was dropped meanwhile")));
@@ -203,7 +207,11 @@ impl Database {
         if let Some(reason) = inputs_of(object).iter().find_map(|id| graph.stopped(*id)) {
             return Err(Error::Invalid(format!("an input has stopped: {reason}")));
         }
-        self.commit_create(object)?;
+        if let Some(failure) = state.failure(&object.name) {
+            return Err(failure.error(&object.name));
+        }
+        check_free(&graph.catalog, &object.name)?;
+        self.commit_change(&CatalogChange::Create((**object).clone()))?;
         insert_into_catalog(&mut graph, object.clone(), None)?;
         graph.add_view(object.clone(), state);
         self.publish(&mut graph);
@@ -229,9 +237,10 @@ impl Database {
         let catalog = self.catalog();
         let streams: Vec<_> = inputs_of(object)
             .iter()
-            .filter_map(|id| catalog.by_id(*id).filter(|o| matches!(o.kind, ObjectKind::Stream { .. })).cloned())
+            .filter_map(|id| catalog.by_id(*id).filter(|o| matches!(o.kind, ObjectKind::Stream { .. })))
+            .map(|stream| state.wants(stream))
             .collect();
-        let mut reader = Reader::new(&self.log, &streams, at, to);
+        let mut reader = Reader::new(&self.log, streams, at, to);
         rows += reader.rows_left();
         while reader.rows_left() > 0 {
             state.step(&reader.next_step()?)?;
@@ -245,7 +254,7 @@ impl Database {
     /// `InUse` when an object outside `ids` depends on one of them.
     pub fn drop_objects(&self, ids: &[ObjectId]) -> Result<()> {
         let ddl = self.ddl.lock();
-        let catalog = self.catalog();
+        let catalog = self.current_catalog()?;
         for id in ids {
             let object = catalog.by_id(*id).ok_or_else(|| Error::NotFound(format!("object {id} does not exist")))?;
             let dependent = catalog.dependents(*id).into_iter().find(|d| !ids.contains(&d.id));
@@ -262,10 +271,7 @@ impl Database {
         }
         // No checkpoint may save the state of a dropped object after the store forgot it.
         let checkpointing = self.checkpointing.lock();
-        let change = CatalogChange::Drop(ids.to_vec());
-        let committed = self.log.commit(vec![Record::Catalog(to_json(&change)?)])?;
-        self.store.apply(&change, committed.epoch)?;
-        self.log.release_catalog(committed.epoch);
+        self.commit_change(&CatalogChange::Drop(ids.to_vec()))?;
         let mut graph = self.graph.lock();
         graph.remove(ids);
         let mut changed = (*graph.catalog).clone();
@@ -280,23 +286,36 @@ impl Database {
         Ok(())
     }
 
-    /// Makes a new object durable: in the log, then folded into the store.
-    fn commit_create(&self, object: &Object) -> Result<()> {
-        let change = CatalogChange::Create(object.clone());
-        let committed = self.log.commit(vec![Record::Catalog(to_json(&change)?)])?;
-        self.store.apply(&change, committed.epoch)?;
-        self.log.release_catalog(committed.epoch);
+    /// Makes a change durable: in the log, then folded into the store.
+    fn commit_change(&self, change: &CatalogChange) -> Result<()> {
+        let epoch = self.log.commit(vec![Record::Catalog(to_json(change)?)])?;
+        if let Err(error) = self.store.apply(change, epoch) {
+            return Err(self.log.fail(&format!("a change of the catalog is in the log but not in store/: {error}")));
+        }
+        self.log.release_catalog(epoch);
         Ok(())
     }
 
-    fn check_name(&self, ddl: &DdlState, name: &str) -> Result<()> {
-        if let Some(other) = self.catalog().get(name) {
-            return Err(Error::AlreadyExists(format!("{} \"{name}\" already exists", other.kind.noun())));
-        }
-        if ddl.names.contains(name) {
-            return Err(Error::AlreadyExists(format!("materialized view \"{name}\" is being created")));
-        }
-        Ok(())
+    /// What the next change starts from.
+    fn current_catalog(&self) -> Result<Arc<Catalog>> {
+        let graph = self.graph.lock();
+        graph.check_whole()?;
+        Ok(graph.catalog.clone())
+    }
+}
+
+fn check_name(ddl: &DdlState, catalog: &Catalog, name: &str) -> Result<()> {
+    check_free(catalog, name)?;
+    if ddl.names.contains(name) {
+        return Err(Error::AlreadyExists(format!("materialized view \"{name}\" is being created")));
+    }
+    Ok(())
+}
+
+fn check_free(catalog: &Catalog, name: &str) -> Result<()> {
+    match catalog.get(name) {
+        Some(other) => Err(Error::AlreadyExists(format!("{} \"{name}\" already exists", other.kind.noun()))),
+        None => Ok(()),
     }
 }
 
@@ -323,8 +342,8 @@ fn has_log(catalog: &Catalog, id: ObjectId) -> bool {
 
 fn rows_of(object: &Object, contents: &HashMap<ObjectId, Contents>, at: &Uppers) -> u64 {
     let rows = |id: &ObjectId| match contents.get(id) {
-        Some(Contents::Ready(snapshot)) => snapshot.row_count(),
-        Some(_) => 0,
+        Some(Contents::Ready(snapshot) | Contents::Failing(snapshot, _)) => snapshot.row_count(),
+        Some(Contents::Stopped { .. }) => 0,
         None => at.get(id).map_or(0, |uppers| uppers.iter().map(|upper| upper.0).sum()),
     };
     inputs_of(object).iter().map(rows).sum()

@@ -38,6 +38,12 @@ impl Delta {
         memory_bytes(&self.batch) + self.weights.as_ref().map_or(0, |w| size_of_val(&w[..]))
     }
 
+    /// The `rows` rows from `first` on.
+    pub fn slice(&self, first: usize, rows: usize) -> Delta {
+        let weights = self.weights.as_ref().map(|weights| weights[first..first + rows].to_vec());
+        Delta { batch: self.batch.slice(first, rows), weights }
+    }
+
     /// Weight of row `row`.
     pub fn weight(&self, row: usize) -> i64 {
         self.weights.as_ref().map_or(1, |w| w[row])

@@ -7,6 +7,7 @@
 //! - bytes written are durable once `sync_data` of that file returned; before that any subset of their sectors may be;
 //! - names created, renamed or removed are durable once `sync_dir` of their directory returned; a rename is atomic;
 //! - a failed sync says nothing about what is durable, and a later successful one doesn't either: it is never retried.
+//!   What is to become durable after it is written anew, under a new name.
 
 mod sim;
 
@@ -16,7 +17,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -29,15 +30,32 @@ const COMMIT_THREAD_NICE: libc::c_int = -15;
 
 /// Disk, time and randomness.
 pub trait Env: Send + Sync + Debug {
-    /// Creates a directory and its parents; durable once the parent is synced.
+    /// Creates a directory and its parents, if they are not there; each is durable once its parent is synced.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// As [`Env::create_dir`]; what was made is durable.
+    fn create_dir_durably(&self, path: &Path) -> io::Result<()> {
+        let is_missing = |p: &&Path| self.list(p).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+        let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+        self.create_dir(path)?;
+        missing.iter().rev().filter_map(|made| made.parent()).try_for_each(|parent| self.sync_dir(parent))
+    }
     /// Creates a file that must not be there yet.
     fn create(&self, path: &Path) -> io::Result<Box<dyn EnvFile>>;
+    /// As [`Env::create`]; a file of this name is one that a failure left behind, and is removed.
+    fn create_anew(&self, path: &Path) -> io::Result<Box<dyn EnvFile>> {
+        match self.create(path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                self.remove_file(path)?;
+                self.create(path)
+            }
+            done => done,
+        }
+    }
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn EnvFile>>;
     /// Gives a file another name; replaces what had that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Gives a file another name; fails with `AlreadyExists` when that name is taken.
+    /// Gives a file another name, in one step; fails with `AlreadyExists` when that name is taken.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
@@ -56,6 +74,16 @@ pub trait Env: Send + Sync + Debug {
     fn fatal(&self, message: &str);
 }
 
+/// Whether something ran out (room, quota, file handles, memory) that may be there again later.
+pub fn is_exhausted(error: &io::Error) -> bool {
+    let handles = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+    handles
+        || matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory
+        )
+}
+
 /// An open file. Reads and writes carry their position.
 pub trait EnvFile: Send + Sync + Debug {
     /// Fills `buffer` from `position`; `UnexpectedEof` if the file ends before.
@@ -67,6 +95,8 @@ pub trait EnvFile: Send + Sync + Debug {
     fn len(&self) -> io::Result<u64>;
     /// Makes contents and length durable.
     fn sync_data(&self) -> io::Result<()>;
+    /// How many names the file has.
+    fn links(&self) -> io::Result<u64>;
 
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
@@ -110,8 +140,15 @@ impl Env for RealEnv {
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::hard_link(from, to)?;
-        fs::remove_file(from)
+        match rename_no_replace(from, to) {
+            Err(e) if is_unsupported(&e) => {}
+            done => return done,
+        }
+        // One server has the directory to itself, so nobody takes the name in between.
+        match to.try_exists()? {
+            true => Err(io::ErrorKind::AlreadyExists.into()),
+            false => fs::rename(from, to),
+        }
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -162,6 +199,29 @@ impl Env for RealEnv {
     }
 }
 
+/// Not every file system knows how; a rename that may replace does on all of them.
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::ENOTSUP))
+}
+
+#[cfg(target_os = "linux")]
+fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let name = |path: &Path| std::ffi::CString::new(path.as_os_str().as_bytes());
+    let (from, to) = (name(from)?, name(to)?);
+    #[expect(unsafe_code, reason = "std has no rename that refuses to replace")]
+    // SAFETY: both pointers are to NUL-terminated strings that live until the call returns; it keeps neither.
+    let failed = unsafe {
+        libc::renameat2(libc::AT_FDCWD, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), libc::RENAME_NOREPLACE) != 0
+    };
+    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn rename_no_replace(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
 #[derive(Debug)]
 struct RealFile(fs::File);
 
@@ -184,5 +244,28 @@ impl EnvFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.nlink())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_name_replaces_nothing_and_leaves_one_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (env, a, b) = (RealEnv::default(), dir.path().join("a"), dir.path().join("b"));
+        env.create(&a).unwrap().write_at(b"a", 0).unwrap();
+        env.create(&b).unwrap();
+        assert_eq!(env.rename_new(&a, &b).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(env.open(&b).unwrap().is_empty().unwrap());
+        env.remove_file(&b).unwrap();
+        env.rename_new(&a, &b).unwrap();
+        assert_eq!(env.list(dir.path()).unwrap(), ["b"]);
+        assert_eq!(env.open(&b).unwrap().links().unwrap(), 1);
     }
 }

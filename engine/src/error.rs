@@ -1,7 +1,11 @@
 //! What can go wrong in the engine, by what the caller can do about it.
 
 use crate::Epoch;
+use crate::row_error::RowError;
 use std::path::PathBuf;
+
+/// SQLSTATE of a guest that trapped or returned an error.
+pub const GUEST_FAILED: &str = "38000";
 
 /// Result of an engine call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -36,6 +40,9 @@ pub enum Error {
     /// The view stopped at this epoch and holds no current answer; others are not affected.
     #[error("materialized view \"{view}\" stopped at epoch {epoch}: {reason}")]
     ViewStopped { view: String, epoch: Epoch, reason: String },
+    /// Rows of the view cannot be computed; it answers again when they are gone. `origin`: the view whose rows they are.
+    #[error("{}", error.message)]
+    ViewFailing { view: String, origin: String, rows: i64, error: RowError },
     /// Another transaction holds the table's lock.
     #[error("could not obtain lock on table \"{table}\"")]
     Locked { table: String },
@@ -63,6 +70,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it lies in the row that was computed and will come again whenever that row is.
+    pub fn is_of_a_row(&self) -> bool {
+        match self {
+            Error::Compute(_) => true,
+            Error::Function { sqlstate, .. } => *sqlstate == GUEST_FAILED,
+            _ => false,
+        }
+    }
+
     /// Wraps an I/O error with what was being done.
     pub fn io(context: impl Into<String>, source: std::io::Error) -> Error {
         Error::Io { context: context.into(), source }

@@ -10,15 +10,16 @@ use crate::backfill::backfill;
 use crate::catalog::{Catalog, Object, ObjectKind};
 use crate::dataflow::Dataflow;
 use crate::delta::Delta;
-use crate::input::{Reader, Uppers};
+use crate::input::{Reader, Uppers, Wanted};
 use crate::log::{Cut, Log};
 use crate::plan::Plan;
 use crate::relation::{Relation, RelationSnapshot};
+use crate::row_error::{RowError, RowErrors};
 use crate::state::StateReader;
 use crate::store::{Checkpoint, CheckpointWriter};
 use crate::subscription::{Ending, Subscriber, TICK_BYTES_MAX};
 use crate::{Epoch, Error, ObjectId, Result};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -65,15 +66,37 @@ pub struct ViewState {
     pub fingerprint: u64,
     dataflow: Dataflow,
     relation: Relation,
-    /// Nothing of this state is in the store yet; what is there under the same id is another's.
-    unsaved: bool,
+    /// Rows that cannot be computed.
+    errors: RowErrors,
 }
 
 /// What a reader finds for a table or view.
 #[derive(Clone, Debug)]
 pub enum Contents {
     Ready(Arc<RelationSnapshot>),
-    Stopped { epoch: Epoch, reason: String },
+    /// Some rows, of the view or of what it reads, cannot be computed. `0`: the others.
+    Failing(Arc<RelationSnapshot>, Failure),
+    Stopped {
+        epoch: Epoch,
+        reason: String,
+    },
+}
+
+/// Why a view holds no answer at the moment.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The view whose rows cannot be computed.
+    pub origin: String,
+    pub rows: i64,
+    pub error: RowError,
+}
+
+impl Failure {
+    /// The error of who reads `view`.
+    pub fn error(&self, view: &str) -> Error {
+        let Failure { origin, rows, error } = self.clone();
+        Error::ViewFailing { view: view.to_owned(), origin, rows, error }
+    }
 }
 
 /// Collects the changes of some tables and views while a new view is backfilled beside the graph.
@@ -120,7 +143,7 @@ impl ViewState {
             fingerprint: Dataflow::fingerprint(plan),
             dataflow: Dataflow::new(plan, appends_only, seed)?,
             relation: Relation::new(object.schema(), append_only, None, seed),
-            unsaved: true,
+            errors: RowErrors::default(),
         })
     }
 
@@ -128,25 +151,41 @@ impl ViewState {
     pub fn load(&mut self, state: &dyn StateReader) -> Result<()> {
         guarded(|| {
             self.dataflow.load(state)?;
-            self.relation.load(state)
-        })?;
-        self.unsaved = false;
-        Ok(())
+            self.relation.load(state)?;
+            self.errors = RowErrors::load(state)?;
+            Ok(())
+        })
     }
 
     fn save(&mut self, id: ObjectId, writer: &mut CheckpointWriter<'_>) -> Result<()> {
-        if std::mem::take(&mut self.unsaved) {
+        if !self.relation.is_saved() {
             writer.clear(id)?;
         }
         self.dataflow.save(&mut writer.object(id)?)?;
+        self.errors.save(&mut writer.object(id)?);
         self.relation.save(&mut writer.object(id)?)
+    }
+
+    /// Why the view, called `name`, holds no answer: rows of its own cannot be computed.
+    pub fn failure(&self, name: &str) -> Option<Failure> {
+        let rows = self.errors.total();
+        let unknown = || RowError { of_guest: false, message: "rows of the view cannot be computed".into() };
+        let error = self.errors.example().cloned().unwrap_or_else(unknown);
+        (rows != 0).then(|| Failure { origin: name.to_owned(), rows, error })
+    }
+
+    /// What the view needs of one of the streams it reads.
+    pub fn wants(&self, stream: &Arc<Object>) -> Wanted {
+        Wanted { object: stream.clone(), columns: self.dataflow.reads(stream.id) }
     }
 
     /// Takes one step; returns what changed in the view. After an error the view must be discarded.
     pub fn step(&mut self, inputs: &Step) -> Result<Vec<Delta>> {
         guarded(|| {
-            let deltas = self.dataflow.step(inputs)?;
+            let mut errors = RowErrors::default();
+            let deltas = self.dataflow.step(inputs, &mut errors)?;
             self.relation.apply(&deltas)?;
+            self.errors.apply(errors);
             Ok(deltas)
         })
     }
@@ -192,8 +231,7 @@ impl Graph {
     pub fn tick(&mut self, log: &Log, cut: &Cut) -> Result<()> {
         self.check_whole()?;
         self.broken = true;
-        let sources = self.sources();
-        let mut reader = Reader::new(log, &sources, &self.uppers, &cut.uppers);
+        let mut reader = Reader::new(log, self.sources(), &self.uppers, &cut.uppers);
         while reader.rows_left() > 0 {
             let step = reader.next_step()?;
             self.step(step, cut.epoch);
@@ -202,8 +240,12 @@ impl Graph {
             self.uppers.insert(*id, uppers.clone());
         }
         self.epoch = cut.epoch;
-        for node in self.nodes.values_mut() {
-            node.publish(cut.epoch);
+        let failing = self.failing();
+        for (id, node) in &mut self.nodes {
+            match failing.get(id) {
+                Some(failure) => node.fail_subscribers(failure),
+                None => node.publish(cut.epoch),
+            }
         }
         self.broken = false;
         Ok(())
@@ -224,17 +266,21 @@ impl Graph {
         }
     }
 
-    /// Streams and tables somebody needs: tables for their contents, streams only if a view reads them.
-    fn sources(&self) -> Vec<Arc<Object>> {
-        let read_by_view = |id: ObjectId| {
-            self.nodes.values().any(|n| matches!(n.body, Body::View(_)) && inputs_of(&n.object).contains(&id))
+    /// What somebody needs: of tables all, for their contents, of streams the columns that views read.
+    fn sources(&self) -> Vec<Wanted> {
+        let mut read: BTreeMap<ObjectId, BTreeSet<usize>> = BTreeMap::new();
+        for node in self.nodes.values() {
+            let Body::View(view) = &node.body else { continue };
+            for input in inputs_of(&node.object) {
+                read.entry(*input).or_default().extend(view.dataflow.reads(*input));
+            }
+        }
+        let wanted = |node: &Node| match node.body {
+            Body::Stream => Some(Wanted { object: node.object.clone(), columns: read.get(&node.object.id)?.clone() }),
+            Body::Table(_) => Some(Wanted::all(node.object.clone())),
+            Body::View(_) | Body::Stopped { .. } => None,
         };
-        let needed = |node: &&Node| match node.body {
-            Body::Stream => read_by_view(node.object.id),
-            Body::Table(_) => true,
-            Body::View(_) | Body::Stopped { .. } => false,
-        };
-        self.nodes.values().filter(needed).map(|n| n.object.clone()).collect()
+        self.nodes.values().filter_map(wanted).collect()
     }
 
     fn step(&mut self, mut step: Step, epoch: Epoch) {
@@ -272,13 +318,30 @@ impl Graph {
         }
     }
 
+    /// Views that hold no answer because rows of theirs, or of what they read, cannot be computed.
+    fn failing(&self) -> BTreeMap<ObjectId, Failure> {
+        let mut failing: BTreeMap<ObjectId, Failure> = BTreeMap::new();
+        for (id, node) in &self.nodes {
+            let Body::View(view) = &node.body else { continue };
+            let inherited = || inputs_of(&node.object).iter().find_map(|input| failing.get(input)).cloned();
+            if let Some(failure) = view.failure(&node.object.name).or_else(inherited) {
+                failing.insert(*id, failure);
+            }
+        }
+        failing
+    }
+
     /// What readers find for every table and view now.
     pub fn contents(&mut self) -> HashMap<ObjectId, Contents> {
+        let mut failing = self.failing();
         let contents = |(id, node): (&ObjectId, &mut Node)| {
             let contents = match &mut node.body {
                 Body::Stream => return None,
                 Body::Table(relation) => Contents::Ready(relation.snapshot()),
-                Body::View(view) => Contents::Ready(view.relation.snapshot()),
+                Body::View(view) => match failing.remove(id) {
+                    Some(failure) => Contents::Failing(view.relation.snapshot(), failure),
+                    None => Contents::Ready(view.relation.snapshot()),
+                },
                 Body::Stopped { epoch, reason } => Contents::Stopped { epoch: *epoch, reason: reason.clone() },
             };
             Some((*id, contents))
@@ -341,8 +404,11 @@ impl Graph {
             match &mut node.body {
                 Body::Stream => continue,
                 Body::Table(relation) => {
+                    if !relation.is_saved() {
+                        writer.clear(*id)?;
+                    }
                     relation.save(&mut writer.object(*id)?)?;
-                    record.fingerprints.insert(*id, 0);
+                    record.fingerprints.insert(*id, Dataflow::fingerprint_of_rows(&node.object.schema()));
                 }
                 Body::View(view) => {
                     view.save(*id, writer)?;
@@ -400,12 +466,27 @@ impl Node {
         }
     }
 
+    /// Hands the subscribers the changes of the whole tick, each row once.
     fn publish(&mut self, epoch: Epoch) {
         let changes = std::mem::take(&mut self.changes);
         self.changes_bytes = 0;
-        for subscriber in &self.subscribers {
-            subscriber.push(epoch, &changes);
+        let consolidated = match &self.body {
+            Body::Table(relation) if changes.len() > 1 => relation.consolidated(changes),
+            Body::View(view) if changes.len() > 1 => view.relation.consolidated(changes),
+            _ => Ok(changes),
+        };
+        match consolidated {
+            Ok(changes) => self.subscribers.iter().for_each(|subscriber| subscriber.push(epoch, &changes)),
+            Err(error) => self.end_subscribers(&Ending::Stopped(error.to_string())),
         }
+    }
+
+    /// Ends the subscribers of a view that holds no answer any more.
+    fn fail_subscribers(&mut self, failure: &Failure) {
+        self.end_subscribers(&Ending::Failing(self.object.name.clone(), failure.clone()));
+        self.subscribers.clear();
+        self.changes.clear();
+        self.changes_bytes = 0;
     }
 
     fn end_subscribers(&self, ending: &Ending) {
@@ -416,7 +497,7 @@ impl Node {
 }
 
 /// Runs a view's work. A panic in an operator is a bug, but one view's bug must not take the others down.
-fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let panicked = |_| Err(Error::Internal("an operator panicked, see the server's log".into()));
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
 }

@@ -37,10 +37,6 @@ newtype! {
     /// A catalog object (stream, table, view, module); never reused. Also its Postgres OID.
     ObjectId(u32)
 }
-newtype! {
-    /// Signed multiplicity of a row in a delta; `-1` retracts.
-    Weight(i64)
-}
 
 impl Epoch {
     /// The epoch after one more commit group.

@@ -24,7 +24,9 @@ mod input;
 pub mod log;
 mod operator;
 pub mod plan;
+mod reconcile;
 pub mod relation;
+pub mod row_error;
 pub mod row_hash;
 pub mod snapshot;
 pub mod state;
@@ -35,5 +37,5 @@ pub mod transaction;
 
 pub use batch::memory_bytes;
 pub use error::{Error, Result};
-pub use ids::{Epoch, ObjectId, Offset, PartitionId, Weight};
+pub use ids::{Epoch, ObjectId, Offset, PartitionId};
 pub use ticker::STACK_BYTES;

@@ -5,6 +5,7 @@
 
 use crate::arrangement::{Arrangement, Block, NONE, hash_keys};
 use crate::batch::{self, CHUNK_ROWS};
+use crate::consolidate::consolidate;
 use crate::delta::Delta;
 use crate::row_hash::RowHasher;
 use crate::state::{Namespace, StateReader, StateWriter};
@@ -20,6 +21,8 @@ pub struct Relation {
     key: Option<Vec<usize>>,
     hasher: RowHasher,
     snapshot: Option<Arc<RelationSnapshot>>,
+    /// What the store holds under the relation's name is a part of it, not another's.
+    saved: bool,
 }
 
 impl Relation {
@@ -27,7 +30,7 @@ impl Relation {
     /// [`Relation::contains_keys`]; uniqueness is the caller's to check.
     pub fn new(schema: SchemaRef, append_only: bool, key: Option<Vec<usize>>, seed: u64) -> Relation {
         let rows = Arrangement::new(schema, append_only, key.is_some(), seed);
-        Relation { rows, key, hasher: RowHasher::new(seed), snapshot: None }
+        Relation { rows, key, hasher: RowHasher::new(seed), snapshot: None, saved: false }
     }
 
     /// Applies the deltas of one tick; their columns are the relation's.
@@ -69,20 +72,52 @@ impl Relation {
         self.rows.total_weight()
     }
 
+    /// Changes of these rows, each row once.
+    pub fn consolidated(&self, deltas: Vec<Delta>) -> Result<Vec<Delta>> {
+        consolidate(&self.hasher, deltas)
+    }
+
     /// Which of the `rows` keys are present; `keys` are the key columns, in key order.
     pub fn contains_keys(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<bool>> {
+        Ok(self.key_hashes_of(keys, rows)?.into_iter().map(|hash| self.rows.first(hash) != NONE).collect())
+    }
+
+    /// The rows that have one of the `rows` keys, each once.
+    pub fn rows_with_keys(&self, keys: &[ArrayRef], rows: usize) -> Result<RecordBatch> {
+        let hashes = self.key_hashes_of(keys, rows)?;
+        let mut slots: Vec<u32> = hashes.into_iter().map(|hash| self.rows.first(hash)).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots.retain(|slot| *slot != NONE);
+        if slots.is_empty() {
+            return Ok(RecordBatch::new_empty(self.rows.schema().clone()));
+        }
+        batch::build(self.rows.schema(), self.rows.gather(&slots)?, slots.len())
+    }
+
+    /// Whether nothing changed since `snapshot` was taken.
+    pub fn is_at(&self, snapshot: &Arc<RelationSnapshot>) -> bool {
+        self.snapshot.as_ref().is_some_and(|current| Arc::ptr_eq(current, snapshot))
+    }
+
+    fn key_hashes_of(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<u128>> {
         let Some(key) = self.key.as_ref().filter(|key| key.len() == keys.len()) else {
             return Err(Error::Internal("looked up a key that the relation does not have".into()));
         };
         let types = key.iter().map(|column| self.rows.schema().field(*column).data_type());
         let columns: Result<Vec<ArrayRef>> =
             keys.iter().zip(types).map(|(k, t)| batch::conform(k.clone(), t)).collect();
-        let hashes = hash_keys(&self.hasher, columns?, rows)?;
-        Ok(hashes.into_iter().map(|hash| self.rows.first(hash) != NONE).collect())
+        hash_keys(&self.hasher, columns?, rows)
+    }
+
+    /// Whether it was saved or loaded before; else what the store holds under its name must be cleared first.
+    pub fn is_saved(&self) -> bool {
+        self.saved
     }
 
     /// Writes what changed since the last save or load.
     pub fn save(&mut self, out: &mut dyn StateWriter) -> Result<()> {
+        self.saved = true;
         self.rows.save(&Namespace::default(), out)
     }
 
@@ -93,7 +128,9 @@ impl Relation {
             Some(key) => key_hashes(&hasher, key, batch),
             None => Ok(vec![]),
         };
-        self.rows.load(&Namespace::default(), state, Some(&key_of))
+        self.rows.load(&Namespace::default(), state, Some(&key_of))?;
+        self.saved = true;
+        Ok(())
     }
 
     pub fn memory_bytes(&self) -> usize {

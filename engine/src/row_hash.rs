@@ -7,8 +7,7 @@
 //!
 //! Two notions of equality:
 //! - *identity* (rows): bit for bit, so that a retraction finds exactly the row that was inserted;
-//! - *grouping* (keys): `-0.0` is `0.0`, NaNs are equal when their bits are, as DataFusion groups
-//!   ([`canonical_keys`]).
+//! - *grouping* (keys): `-0.0` is `0.0`, and all NaNs are one, as in PostgreSQL ([`canonical_keys`]).
 
 use crate::Result;
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
@@ -88,19 +87,23 @@ pub(crate) fn row_converter<'a>(types: impl Iterator<Item = &'a DataType>) -> Re
     Ok(RowConverter::new(types.map(|t| SortField::new(t.clone())).collect())?)
 }
 
-/// Key columns as grouping and equality see them: `-0.0` becomes `0.0`, all else stays.
+/// Key columns as grouping and equality see them: `-0.0` becomes `0.0`, every NaN the same one, all else stays.
 pub(crate) fn canonical_keys(columns: Vec<ArrayRef>) -> Vec<ArrayRef> {
     columns.into_iter().map(canonical_key).collect()
 }
 
 fn canonical_key(column: ArrayRef) -> ArrayRef {
     match column.data_type() {
-        DataType::Float32 => {
-            Arc::new(column.as_primitive::<Float32Type>().unary::<_, Float32Type>(|x| if x == 0.0 { 0.0 } else { x }))
-        }
-        DataType::Float64 => {
-            Arc::new(column.as_primitive::<Float64Type>().unary::<_, Float64Type>(|x| if x == 0.0 { 0.0 } else { x }))
-        }
+        DataType::Float32 => Arc::new(column.as_primitive::<Float32Type>().unary::<_, Float32Type>(|x| match x {
+            _ if x == 0.0 => 0.0,
+            _ if x.is_nan() => f32::NAN,
+            _ => x,
+        })),
+        DataType::Float64 => Arc::new(column.as_primitive::<Float64Type>().unary::<_, Float64Type>(|x| match x {
+            _ if x == 0.0 => 0.0,
+            _ if x.is_nan() => f64::NAN,
+            _ => x,
+        })),
         _ => column,
     }
 }
@@ -203,11 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn keys_fold_negative_zero_and_rows_do_not() {
-        let zeros: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0, f64::NAN, f64::NAN]));
+    fn keys_fold_negative_zero_and_nans_and_rows_do_not() {
+        let zeros: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0, f64::NAN, -f64::NAN]));
         let hasher = RowHasher::new(1);
         let rows = hasher.hash_rows(std::slice::from_ref(&zeros), 4).unwrap();
         assert_ne!(rows[0], rows[1]);
+        assert_ne!(rows[2], rows[3]);
         let keys = hasher.hash_rows(&canonical_keys(vec![zeros]), 4).unwrap();
         assert_eq!(keys[0], keys[1]);
         assert_eq!(keys[2], keys[3]);

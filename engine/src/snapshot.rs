@@ -1,14 +1,15 @@
 //! What a reader sees: one cut over all objects.
 
 use crate::catalog::Catalog;
-use crate::graph::Contents;
+use crate::graph::{Contents, Failure, Graph};
 use crate::input::Uppers;
 use crate::log::{Log, Piece, SegmentFile};
 use crate::{Epoch, Error, ObjectId, Offset, PartitionId, Result};
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Everything as of one epoch. Holding it keeps the rows it shows alive.
 #[derive(Debug)]
@@ -19,7 +20,12 @@ pub struct Snapshot {
     pub(crate) uppers: Arc<Uppers>,
     pub(crate) contents: HashMap<ObjectId, Contents>,
     pub(crate) held: Held,
+    /// For what its indexes find faster, as long as it still shows what the snapshot shows.
+    pub(crate) graph: Arc<Mutex<Graph>>,
 }
+
+/// How long a look-up waits for a tick in progress before it reads the whole table instead.
+const LOOKUP_WAIT: Duration = Duration::from_millis(2);
 
 /// Segments that were shown to somebody: they stay readable as long as the snapshot, even if their stream is dropped.
 #[derive(Debug, Default)]
@@ -29,10 +35,11 @@ impl Snapshot {
     /// The rows of a table or view at this epoch, in no particular order, each as often as its weight says.
     ///
     /// # Errors
-    /// `ViewStopped` when the view holds no current answer.
+    /// `ViewStopped` and `ViewFailing` when the view holds no answer.
     pub fn relation(&self, id: ObjectId) -> Result<Vec<RecordBatch>> {
         match self.contents.get(&id) {
             Some(Contents::Ready(snapshot)) => snapshot.batches(),
+            Some(Contents::Failing(_, failure)) => Err(failure.error(&self.name(id))),
             Some(Contents::Stopped { epoch, reason }) => {
                 Err(Error::ViewStopped { view: self.name(id), epoch: *epoch, reason: reason.clone() })
             }
@@ -40,19 +47,33 @@ impl Snapshot {
         }
     }
 
+    /// The rows of a table that have one of the `rows` keys, each once, found by its index. `keys`: the key columns, in key
+    /// order. `None` when the index has moved on or is busy: then the rows are in [`Snapshot::relation`].
+    pub fn rows_with_keys(&self, table: ObjectId, keys: &[ArrayRef], rows: usize) -> Result<Option<RecordBatch>> {
+        let Some(Contents::Ready(shown)) = self.contents.get(&table) else { return Ok(None) };
+        let Some(graph) = self.graph.try_lock_for(LOOKUP_WAIT) else { return Ok(None) };
+        match graph.table(table).filter(|relation| relation.is_at(shown)) {
+            Some(relation) => relation.rows_with_keys(keys, rows).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Number of rows of a table or view, without reading them; `None` when it has none to count.
     pub fn row_count(&self, id: ObjectId) -> Option<u64> {
         match self.contents.get(&id)? {
             Contents::Ready(snapshot) => Some(snapshot.row_count()),
-            Contents::Stopped { .. } => None,
+            Contents::Failing(..) | Contents::Stopped { .. } => None,
         }
     }
 
-    /// Why a view stopped, if it did.
-    pub fn stopped(&self, id: ObjectId) -> Option<(Epoch, &str)> {
+    /// Why a view holds no answer, if it does not.
+    pub fn trouble(&self, id: ObjectId) -> Option<String> {
         match self.contents.get(&id)? {
             Contents::Ready(_) => None,
-            Contents::Stopped { epoch, reason } => Some((*epoch, reason)),
+            Contents::Failing(_, Failure { origin, rows, error }) => {
+                Some(format!("{rows} rows of \"{origin}\" cannot be computed: {}", error.message))
+            }
+            Contents::Stopped { epoch, reason } => Some(format!("stopped at epoch {epoch}: {reason}")),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Column families:
 //! - `meta`: `format` (u32), `seed` (u64), `next_id` (u32), `catalog_epoch` (u64), `checkpoint` ([`Checkpoint`] as
-//!   JSON), `object/<id, 4 bytes BE>` ([`Object`] as JSON);
+//!   JSON), `object/<id, 4 bytes BE>` ([`Object`] as JSON), `dropped/<id, 4 bytes BE>` (tombstone, until the next start);
 //! - `modules`: SHA-256 of an upload → its bytes;
 //! - `state`: `<object id, 4 bytes BE><key of the owner>` → bytes, see `dataflow` and `relation`.
 //!
@@ -12,14 +12,21 @@
 use crate::catalog::Object;
 use crate::state::{StateReader, StateWriter};
 use crate::{Epoch, Error, ObjectId, Offset, Result};
-use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
+use parking_lot::Mutex;
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, ErrorKind, IteratorMode, Options, WriteBatch,
+    WriteOptions,
+};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const META: &str = "meta";
 const MODULES: &str = "modules";
 const STATE: &str = "state";
+/// Prefixes of keys in `meta`.
+const OBJECT: &[u8] = b"object/";
+const DROPPED: &[u8] = b"dropped/";
 
 /// Version of everything in the data directory; a server refuses versions it does not know.
 const FORMAT_VERSION: u32 = 1;
@@ -50,24 +57,45 @@ pub struct Checkpoint {
 pub struct Store {
     db: DB,
     seed: u64,
+    /// What checkpoints collected that could not be written: the next one begins with it. Empty or a `WriteBatch`.
+    unwritten: Mutex<Vec<u8>>,
+    /// Writes fail from now on.
+    #[cfg(test)]
+    pub(crate) failing: std::sync::atomic::AtomicBool,
 }
 
 impl Store {
+    /// Whether there is a store in `dir`.
+    pub fn exists(dir: &Path) -> bool {
+        dir.join("CURRENT").exists()
+    }
+
     /// Opens or creates the store in `dir`. `fresh_seed` becomes the row-hash seed of a new store.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Unsupported` (a newer format).
     pub fn open(dir: &Path, fresh_seed: u64) -> Result<Store> {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         options.set_keep_log_file_num(4);
         options.set_max_total_wal_size(64 << 20);
+        // The default cuts RocksDB's own log at the first damaged record, and what follows it off, without a word.
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         let families = [META, MODULES, STATE].map(|name| {
             let mut options = Options::default();
             options.set_write_buffer_size(WRITE_BUFFER_BYTES);
             options.set_compression_type(rocksdb::DBCompressionType::Zstd);
             ColumnFamilyDescriptor::new(name, options)
         });
-        let db = DB::open_cf_descriptors(&options, dir, families)?;
-        let mut store = Store { db, seed: fresh_seed };
+        let db = DB::open_cf_descriptors(&options, dir, families).map_err(|e| cannot_open(dir, e))?;
+        let mut store = Store {
+            db,
+            seed: fresh_seed,
+            unwritten: Mutex::default(),
+            #[cfg(test)]
+            failing: Default::default(),
+        };
         store.initialise()?;
         Ok(store)
     }
@@ -100,15 +128,33 @@ impl Store {
 
     /// Every object, by id.
     pub fn objects(&self) -> Result<Vec<Object>> {
-        let mut objects = Vec::new();
-        for entry in self.db.iterator_cf(self.family(META)?, IteratorMode::From(b"object/", Direction::Forward)) {
-            let (key, value) = entry?;
-            if !key.starts_with(b"object/") {
-                break;
-            }
-            objects.push(from_json(&value)?);
+        self.meta(OBJECT)?.map(|entry| from_json(&entry?.1)).collect()
+    }
+
+    /// Objects whose drop was folded in since the last [`Store::forget_dropped`].
+    pub fn dropped(&self) -> Result<BTreeSet<ObjectId>> {
+        let id = |key: &[u8]| {
+            let bytes = key.strip_prefix(DROPPED).and_then(|id| id.try_into().ok());
+            bytes.map(|id| ObjectId(u32::from_be_bytes(id)))
+        };
+        self.meta(DROPPED)?.filter_map(|entry| entry.map(|(key, _)| id(&key)).transpose()).collect()
+    }
+
+    /// Removes these objects' tombstones: nothing of them is left.
+    pub fn forget_dropped(&self, ids: &BTreeSet<ObjectId>) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        for id in ids {
+            batch.delete_cf(self.family(META)?, meta_key(DROPPED, *id));
         }
-        Ok(objects)
+        self.write(batch)
+    }
+
+    fn meta(&self, prefix: &'static [u8]) -> Result<impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>)>>> {
+        let entries = self.db.iterator_cf(self.family(META)?, IteratorMode::From(prefix, Direction::Forward));
+        let inside = move |entry: &Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>| {
+            entry.as_ref().map_or(true, |(key, _)| key.starts_with(prefix))
+        };
+        Ok(entries.take_while(inside).map(|entry| Ok(entry?)))
     }
 
     /// Catalog changes below this epoch are folded in.
@@ -127,13 +173,14 @@ impl Store {
         let mut batch = WriteBatch::default();
         match change {
             CatalogChange::Create(object) => {
-                batch.put_cf(meta, object_key(object.id), to_json(object)?);
+                batch.put_cf(meta, meta_key(OBJECT, object.id), to_json(object)?);
                 let next = self.next_id()?.0.max(object.id.0 + 1);
                 batch.put_cf(meta, "next_id", next.to_be_bytes());
             }
             CatalogChange::Drop(ids) => {
                 for id in ids {
-                    batch.delete_cf(meta, object_key(*id));
+                    batch.delete_cf(meta, meta_key(OBJECT, *id));
+                    batch.put_cf(meta, meta_key(DROPPED, *id), []);
                     batch.delete_range_cf(self.family(STATE)?, id.0.to_be_bytes(), (id.0 + 1).to_be_bytes());
                 }
             }
@@ -176,8 +223,10 @@ impl Store {
     }
 
     /// Begins a checkpoint.
-    pub fn checkpoint_writer(&self) -> Result<CheckpointWriter<'_>> {
-        Ok(CheckpointWriter { store: self, batch: WriteBatch::default() })
+    pub fn checkpoint_writer(&self) -> CheckpointWriter<'_> {
+        let unwritten = std::mem::take(&mut *self.unwritten.lock());
+        let batch = if unwritten.is_empty() { WriteBatch::default() } else { WriteBatch::from_data(&unwritten) };
+        CheckpointWriter { store: self, batch }
     }
 
     /// Reads the saved state of one object.
@@ -198,6 +247,10 @@ impl Store {
     fn write(&self, batch: WriteBatch) -> Result<()> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
+        #[cfg(test)]
+        if self.failing.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Error::Internal("a write that a test made fail".into()));
+        }
         Ok(self.db.write_opt(batch, &options)?)
     }
 }
@@ -227,10 +280,15 @@ impl CheckpointWriter<'_> {
         self.batch.size_in_bytes()
     }
 
-    /// Makes state and record durable together.
+    /// Makes state and record durable together. What cannot be written (the disk is full) is part of the next checkpoint.
+    ///
+    /// # Errors
+    /// `Internal` from RocksDB.
     pub fn commit(mut self, checkpoint: &Checkpoint) -> Result<()> {
         self.batch.put_cf(self.store.family(META)?, "checkpoint", to_json(checkpoint)?);
-        self.store.write(self.batch)
+        // RocksDB takes the batch, also when it fails.
+        let copy = self.batch.data().to_vec();
+        self.store.write(self.batch).inspect_err(|_| *self.store.unwritten.lock() = copy)
     }
 }
 
@@ -273,8 +331,19 @@ impl StateReader for ObjectState<'_> {
     }
 }
 
-fn object_key(id: ObjectId) -> Vec<u8> {
-    [b"object/".as_slice(), &id.0.to_be_bytes()].concat()
+fn meta_key(prefix: &[u8], id: ObjectId) -> Vec<u8> {
+    [prefix, &id.0.to_be_bytes()].concat()
+}
+
+fn cannot_open(dir: &Path, error: rocksdb::Error) -> Error {
+    if error.kind() != ErrorKind::Corruption {
+        return error.into();
+    }
+    let reason = format!(
+        "{error}. The catalog is damaged, so the server does not start and changes nothing. Check the disk, then restore \
+         the data directory from a backup"
+    );
+    Error::Corrupt { file: dir.to_path_buf(), byte: 0, reason }
 }
 
 fn state_key(object: ObjectId, key: &[u8]) -> Vec<u8> {

@@ -5,6 +5,7 @@
 //! that says so, and its buffer is freed. So what waits for a reader is less than the sum of the two. Nobody else waits.
 
 use crate::delta::Delta;
+use crate::graph::Failure;
 use crate::relation::RelationSnapshot;
 use crate::{Epoch, Error, Result};
 use arrow::array::RecordBatch;
@@ -74,6 +75,8 @@ pub(crate) enum Ending {
     Behind,
     /// One tick changed more than can be kept.
     TickTooLarge,
+    /// Rows of the view, or of what it reads, cannot be computed.
+    Failing(String, Failure),
 }
 
 impl Subscription {
@@ -146,7 +149,7 @@ impl Subscriber {
         if queue.ended.is_some() {
             return;
         }
-        if queue.bytes > SUBSCRIPTION_BYTES_MAX {
+        if queue.bytes > SUBSCRIPTION_BYTES_MAX && deltas.iter().any(|d| d.rows() > 0) {
             queue.end(Ending::Behind);
             feed.changed.notify_all();
             return;
@@ -181,6 +184,7 @@ impl Ending {
         match self {
             Ending::Dropped(name) => Error::NotFound(format!("\"{name}\" was dropped")),
             Ending::Stopped(reason) => Error::Stopped(reason.clone()),
+            Ending::Failing(view, failure) => failure.error(view),
             Ending::Behind => Error::Limit(format!(
                 "subscription fell more than {} MiB behind; subscribe again to start from a fresh snapshot",
                 SUBSCRIPTION_BYTES_MAX >> 20

@@ -70,6 +70,8 @@ fn tick_loop(database: &Database, stop: &Stop) {
             let seen = database.graph.lock().epoch;
             if database.log.wait_for(seen, IDLE_WAIT).epoch > seen {
                 database.tick()?;
+            } else if database.log.is_stopped() && !*stop.stopped.lock() {
+                return Err(Error::Stopped("the log stopped".into()));
             }
         }
         Ok(())
@@ -92,10 +94,7 @@ fn checkpoint_loop(database: &Database, stop: &Stop) {
         }
         match database.checkpoint() {
             Ok(()) => saved = epoch,
-            Err(error) => {
-                tracing::error!(%error, "no more checkpoints: a restart will replay from the last one");
-                return;
-            }
+            Err(error) => tracing::error!(%error, "no checkpoint: a restart would replay from the last one"),
         }
     }
 }

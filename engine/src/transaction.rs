@@ -33,6 +33,9 @@ const CATCH_UP_WAIT: Duration = Duration::from_secs(60);
 pub const TRANSACTION_BYTES_MAX: usize = 1 << 30;
 /// What is kept of a changed table row besides the row and its key.
 const VERSION_BYTES: usize = 96;
+/// What a batch takes besides its rows, and each of its columns: schema, array, buffers at their least size, places in lists.
+const BATCH_BYTES: usize = 512;
+const COLUMN_BYTES: usize = 384;
 
 /// Collects writes; nothing is visible before [`Transaction::commit`]; dropping it discards them and frees its locks.
 #[derive(Debug)]
@@ -162,7 +165,7 @@ impl Transaction {
         if records.is_empty() {
             return Ok(self.database.log.cut().epoch);
         }
-        Ok(self.database.log.commit(records)?.epoch)
+        self.database.log.commit(records)
     }
 
     fn records(&mut self) -> Result<Vec<Record>> {
@@ -213,7 +216,8 @@ impl Transaction {
             ObjectKind::Table { .. } => change.rows() * VERSION_BYTES,
             _ => 0,
         };
-        let bytes = change.memory_bytes() + versions;
+        let overhead = change.batches() * (BATCH_BYTES + object.columns.len() * COLUMN_BYTES);
+        let bytes = change.memory_bytes() + versions + overhead;
         self.database.transaction_budget.take(self.bytes, bytes)?;
         self.bytes += bytes;
         if let Err(error) = self.apply(self.writes.len(), &object, &change) {

@@ -124,6 +124,7 @@ impl From<tokio::task::JoinError> for Error {
 
 fn from_engine(error: &millpond_engine::Error) -> Error {
     use millpond_engine::Error as E;
+    use millpond_engine::error::GUEST_FAILED;
     let text = error.to_string();
     match error {
         E::NullValue { .. } => Error::new("23502", text),
@@ -132,13 +133,23 @@ fn from_engine(error: &millpond_engine::Error) -> Error {
         E::AlreadyExists(_) => Error::new("42P07", text),
         E::InUse(_) => Error::new("2BP01", text).with_hint("Use DROP ... CASCADE to drop the dependent objects too."),
         E::DuplicateKey { detail, .. } => Error::new("23505", text).with_detail(detail.clone()),
-        E::Compute(_) => classify(&text).unwrap_or_else(|| Error::new("22000", text)),
+        E::Compute(_) => of_expression(text),
         E::Function { sqlstate, function, message, detail } => {
             let found = Error::new(sqlstate, format!("function {function}: {message}"));
             if detail.is_empty() { found } else { found.with_detail(detail.clone()) }
         }
         E::ViewStopped { .. } => {
             Error::new("55000", text).with_hint("Drop the view and create it again once the cause is gone.")
+        }
+        E::ViewFailing { view, origin, rows, error } => {
+            let found = match error.of_guest {
+                false => of_expression(text),
+                true => Error::new(GUEST_FAILED, text),
+            };
+            let through = if view == origin { String::new() } else { format!(", which \"{view}\" reads") };
+            found.with_detail(format!("{rows} rows of materialized view \"{origin}\"{through} cannot be computed.")).with_hint(
+                "It answers again when such rows are gone. Or guard the expression: CASE WHEN x <> 0 THEN 1 / x END.",
+            )
         }
         E::Locked { .. } => Error::new("55P03", text)
             .with_hint("Another transaction has written to it: try again when that one has ended."),
@@ -150,6 +161,19 @@ fn from_engine(error: &millpond_engine::Error) -> Error {
         E::Stopped(_) => Error::new("57P01", text),
         E::Io { .. } => Error::new("58030", text),
         E::Internal(_) => Error::new("XX000", text),
+    }
+}
+
+/// An error of an expression of ours that lost its SQLSTATE on the way through the engine.
+fn of_expression(text: String) -> Error {
+    const STATES: [(&str, &str); 3] = [
+        ("invalid input syntax for type date", "22007"),
+        ("invalid input syntax for type time", "22007"),
+        ("invalid input syntax for type ", "22P02"),
+    ];
+    match STATES.iter().find(|(start, _)| text.starts_with(start)) {
+        Some((_, state)) => Error::new(state, text),
+        None => classify(&text).unwrap_or_else(|| Error::new("22000", text)),
     }
 }
 

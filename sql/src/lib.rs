@@ -14,6 +14,7 @@ mod execute;
 mod explain;
 mod feed;
 mod function;
+mod key_lookup;
 mod lower;
 mod names;
 mod parameters;

@@ -4,6 +4,7 @@
 //! one is refused by name. `view` refuses most of them earlier, in the user's words; what is refused here is what the
 //! optimiser made of something unforeseen.
 
+use crate::dialect::guarded;
 use crate::error::{Error, Result};
 use crate::relation::Relation;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -23,7 +24,7 @@ use std::sync::Arc;
 /// # Errors
 /// 0A000 naming what has no incremental operator.
 pub(crate) fn lower(plan: &LogicalPlan, state: &SessionState) -> Result<Plan> {
-    Lowering { state }.node(plan)
+    Lowering { state }.node(&guarded(plan.clone())?)
 }
 
 struct Lowering<'a> {

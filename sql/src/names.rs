@@ -63,7 +63,11 @@ fn named(expr: &Expr) -> Option<(String, bool)> {
             if length_max(data_type).is_some() && !matches!(data_type, DataType::Char(_) | DataType::Character(_)) {
                 return Some(("varchar".to_owned(), false));
             }
-            let name = crate::types::arrow_type(data_type).ok()?;
+            let unscaled = match data_type {
+                DataType::Timestamp(_, zone) => &DataType::Timestamp(None, *zone),
+                other => other,
+            };
+            let name = crate::types::arrow_type(unscaled).ok()?;
             let name = crate::types::name_of(&name);
             Some((short_type_name(name.split('(').next().unwrap_or_default()).to_owned(), false))
         }),

@@ -70,6 +70,7 @@ impl Base {
             .with_runtime_env(runtime)
             .with_default_features()
             .with_type_planner(Arc::new(SqlTypes))
+            .with_query_planner(Arc::new(dialect::GuardedPlanner))
             .build();
         dialect::install(&mut state)?;
         Ok(Base { state })

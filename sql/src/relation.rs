@@ -9,6 +9,7 @@
 //! A statement in a transaction block sees what the block has written laid over the snapshot.
 
 use crate::error::Error;
+use crate::key_lookup;
 use crate::planner::Source;
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -72,9 +73,20 @@ impl Relation {
         self.object.columns.len()
     }
 
-    async fn scan_rows(&self, snapshot: Arc<Snapshot>, target: usize, projection: Vec<usize>) -> Result<Plan> {
+    async fn scan_rows(
+        &self,
+        snapshot: Arc<Snapshot>,
+        target: usize,
+        projection: Vec<usize>,
+        filters: &[Expr],
+    ) -> Result<Plan> {
         let (id, schema, own) = (self.object.id, self.schema.clone(), self.own.clone());
-        let read = move || own.overlay(id, snapshot.relation(id)?);
+        let keys = key_lookup::keys(&self.object, filters);
+        let read = move || {
+            let found = keys.map(|keys| snapshot.rows_with_keys(id, &keys.columns, keys.rows)).transpose()?.flatten();
+            let committed = found.map_or_else(|| snapshot.relation(id), |rows| Ok(vec![rows]))?;
+            own.overlay(id, committed)
+        };
         let batches = tokio::task::spawn_blocking(read).await.map_err(external)?;
         let batches = batches.map_err(external)?;
         let batches = batches.into_iter().map(|b| conform(b, &schema)).collect::<Result<Vec<_>>>()?;
@@ -167,8 +179,8 @@ impl TableProvider for Relation {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let stream = matches!(self.object.kind, ObjectKind::Stream { .. });
-        let answer = if stream && !self.keeps_filters {
+        let uses_filters = matches!(self.object.kind, ObjectKind::Stream { .. } | ObjectKind::Table { .. });
+        let answer = if uses_filters && !self.keeps_filters {
             TableProviderFilterPushDown::Inexact
         } else {
             TableProviderFilterPushDown::Unsupported
@@ -189,7 +201,7 @@ impl TableProvider for Relation {
         let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         match self.object.kind {
             ObjectKind::Stream { .. } => self.scan_stream(session, snapshot, projection, filters).await,
-            _ => self.scan_rows(snapshot, session.config().target_partitions(), projection).await,
+            _ => self.scan_rows(snapshot, session.config().target_partitions(), projection, filters).await,
         }
     }
 }

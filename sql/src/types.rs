@@ -2,7 +2,7 @@
 //! `numeric` are the same thing.
 //!
 //! Deviations from Postgres: bare `numeric` is `numeric(38,10)`; precision is at most 38; the length of `varchar(n)`
-//! and `char(n)` is accepted but not enforced; timestamps have microseconds and `timestamptz` is kept in UTC.
+//! and `char(n)` is accepted but not enforced; `timestamp(n)` with fewer than six digits is refused; timestamps have microseconds and `timestamptz` is kept in UTC.
 
 use crate::error::{Error, Result};
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
@@ -14,6 +14,8 @@ use std::sync::Arc;
 /// Precision and scale of a bare `numeric`.
 pub(crate) const NUMERIC_DEFAULT: (u8, i8) = (38, 10);
 const NUMERIC_PRECISION_MAX: u64 = 38;
+/// Digits of a second that times and timestamps have.
+const FRACTION_DIGITS: u64 = 6;
 
 /// `timestamptz`.
 pub(crate) fn timestamptz() -> DataType {
@@ -55,6 +57,12 @@ pub(crate) fn arrow_type(sql_type: &ast::DataType) -> Result<DataType> {
         T::Char(_) | T::Character(_) | T::String(_) => DataType::Utf8,
         T::Bytea => DataType::Binary,
         T::Date => DataType::Date32,
+        T::Time(Some(digits), _) | T::Timestamp(Some(digits), _) if *digits < FRACTION_DIGITS => {
+            return Err(Error::unsupported(
+                format!("type {} is not supported", sql_type.to_string().to_lowercase()),
+                "Times have microseconds; a cast to timestamp(n) rounds.",
+            ));
+        }
         T::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => DataType::Time64(TimeUnit::Microsecond),
         T::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
             DataType::Timestamp(TimeUnit::Microsecond, None)

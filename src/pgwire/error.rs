@@ -108,6 +108,7 @@ impl From<datafusion::error::DataFusionError> for WireError {
 /// SQLSTATE of an engine error that did not pass through `sql`.
 fn engine_error(error: millpond_engine::Error) -> WireError {
     use millpond_engine::Error;
+    use millpond_engine::error::GUEST_FAILED;
     let sqlstate = match &error {
         Error::Function { sqlstate, .. } => sqlstate,
         Error::Invalid(_) => "22023",
@@ -118,6 +119,8 @@ fn engine_error(error: millpond_engine::Error) -> WireError {
         Error::NullValue { .. } => "23502",
         Error::Compute(message) => compute_sqlstate(message),
         Error::ViewStopped { .. } => "55000",
+        Error::ViewFailing { error, .. } if error.of_guest => GUEST_FAILED,
+        Error::ViewFailing { error, .. } => compute_sqlstate(&error.message),
         Error::Locked { .. } => "55P03",
         Error::Memory { .. } => "53200",
         Error::Limit(_) => "54000",

@@ -1,8 +1,9 @@
 //! How the columns of a result are described to the client.
 
 use super::message::ColumnDescription;
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{Field, SchemaRef};
 use millpond_sql::value::oid::{oid_of_field, size_of_oid};
+use millpond_sql::value::pg_type::type_modifier;
 
 /// Most columns of a result, as in Postgres.
 const RESULT_COLUMNS_MAX: usize = 1664;
@@ -23,17 +24,11 @@ pub fn check_columns(schema: &SchemaRef) -> super::error::Result<()> {
 pub fn describe(schema: &SchemaRef, formats: &Formats) -> Vec<ColumnDescription> {
     let describe_field = |(index, field): (usize, &std::sync::Arc<Field>)| {
         let type_oid = oid_of_field(field);
-        let type_modifier = match field.data_type() {
-            DataType::Decimal128(precision, scale) if *precision < 38 => {
-                ((i32::from(*precision) << 16) | i32::from(*scale as u8)) + 4
-            }
-            _ => -1,
-        };
         ColumnDescription {
             name: field.name().clone(),
             type_oid,
             type_size: size_of_oid(type_oid),
-            type_modifier,
+            type_modifier: type_modifier(field.data_type()),
             format: i16::from(formats.binary(index)),
         }
     };

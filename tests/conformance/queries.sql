@@ -5,15 +5,19 @@ SELECT trim(both 'x' from 'xxaxx')
 SELECT ltrim('  a')
 SELECT btrim('xyaxy','xy')
 SELECT null = null, null is null, null is distinct from 1, not null
--- differs: the column is called value, and is bigint
+-- the column is called value, and is bigint
+-- differs: (value int8) | 1 | 2 | 3
 SELECT * from generate_series(1,3)
--- differs: the column is bigint
+-- the column is bigint
+-- differs: (x int8) | 1 | 2 | 3
 SELECT * from generate_series(1,3) g(x)
--- differs: the name of the column
+-- the name of the column
+-- differs: (UNNEST(make_array(Int64(1),Int64(2),Int64(3))) int4) | 1 | 2 | 3
 SELECT * from unnest(array[1,2,3]) u
 SELECT array[1,2,3]
 SELECT (array[1,2,3])[2]
--- differs: lengths are bigint
+-- lengths are bigint
+-- differs: (array_length int8) | 3
 SELECT array_length(array[1,2,3],1)
 SELECT 2 = any(array[1,2])
 SELECT case when 1=1 then 'a' else 'b' end
@@ -24,17 +28,22 @@ SELECT x from (values (3),(1),(null),(2)) v(x) order by x nulls first limit 2 of
 SELECT distinct on (a) a, b from (values (1,2),(1,1),(2,3)) v(a,b) order by a, b
 SELECT * from (values (1,'a')) v(x,y) natural join (values (1,'b')) w(x,z)
 SELECT * from (values (1),(2)) v(x) left join (values (1)) w(y) on x=y order by 1
--- differs: no LATERAL
+-- no LATERAL
+-- differs: 0A000
 SELECT * from (values (1),(2)) v(x), lateral (select x+1 as z) l order by 1
--- differs: EXISTS stands in WHERE only
+-- EXISTS stands in WHERE only
+-- differs: 0A000
 SELECT exists(select 1 where false)
--- differs: no ALL (subquery)
+-- no ALL (subquery)
+-- differs: 0A000
 SELECT 1 = all(select 1)
--- differs: no ANY (subquery) with an inequality
+-- no ANY (subquery) with an inequality
+-- differs: 0A000
 SELECT 1 > any(select 0)
 SELECT 1 union select 1 union all select 2 order by 1
 SELECT 1 intersect select 1
--- differs: refused, because the planner does not count rows off
+-- refused, because the planner does not count rows off
+-- differs: 0A000
 SELECT 1 except all select 1
 SELECT * FROM (VALUES (1)) a(x) LEFT JOIN (VALUES (2)) b(x) USING (x)
 SELECT row(1,2) = row(1,2)

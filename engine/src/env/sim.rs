@@ -2,10 +2,12 @@
 //!
 //! The faults it has, and nothing else:
 //! - **power cut** ([`SimEnv::crash`], or after a chosen number of operations): every 512-byte sector of every write
-//!   that was not synced survives or not at random; names that were not synced survive up to a random point of the
-//!   order in which they were made; every handle of the old run is dead;
-//! - **failed sync**: the n-th sync reports `EIO`, and what it should have made durable survives at random;
-//! - **full disk**: writes and files beyond the capacity report `ENOSPC`.
+//!   that was not synced survives or not at random; names (of files and of directories) that were not synced survive up
+//!   to a random point of the order in which they were made; every handle of the old run is dead;
+//! - **failed sync**: the n-th sync reports `EIO`. What it should have made durable becomes so at random, and what did
+//!   not never will: a later sync knows nothing of it;
+//! - **full disk**: writes and files beyond the capacity report `ENOSPC`;
+//! - **refusal**: the n-th operation reports an error of the operating system and has no effect (a sync: as above).
 //!
 //! Time is a counter, randomness a seeded sequence, and [`Env::fatal`] only leaves a note.
 
@@ -22,7 +24,6 @@ const SECTOR_BYTES: usize = 512;
 const CLOCK_STEP_MICROS: i64 = 100;
 
 type FileId = u64;
-type Names = BTreeMap<PathBuf, FileId>;
 
 /// A simulated machine. Clones share it.
 #[derive(Clone, Debug)]
@@ -33,19 +34,27 @@ struct Machine {
     random: u64,
     clock_micros: i64,
     files: BTreeMap<FileId, File>,
-    names: Names,
-    durable_names: Names,
+    live: Tree,
+    durable: Tree,
     /// Changes of names that no `sync_dir` covered yet, oldest first, each with its directory.
     pending_names: Vec<(PathBuf, NameChange)>,
-    directories: BTreeSet<PathBuf>,
     next_file: FileId,
     operations: u64,
     syncs: u64,
     power_cut_at: Option<u64>,
     fail_sync_at: Option<u64>,
+    /// Operation and error number.
+    refuse_at: Option<(u64, i32)>,
     capacity_bytes: Option<u64>,
     dead: bool,
     fatal: Vec<String>,
+}
+
+/// What is found by name.
+#[derive(Clone, Debug)]
+struct Tree {
+    names: BTreeMap<PathBuf, FileId>,
+    directories: BTreeSet<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +62,8 @@ enum NameChange {
     Add(PathBuf, FileId),
     Remove(PathBuf),
     Rename(PathBuf, PathBuf, FileId),
+    AddDirectory(PathBuf),
+    RemoveDirectory(PathBuf),
 }
 
 #[derive(Debug, Default)]
@@ -81,10 +92,9 @@ impl SimEnv {
         let mut new = Machine::new(old.next_random());
         new.clock_micros = old.clock_micros;
         new.next_file = old.next_file;
-        new.directories = old.directories.clone();
-        new.names = old.surviving_names();
-        new.durable_names = new.names.clone();
-        let ids: BTreeSet<FileId> = new.names.values().copied().collect();
+        new.live = old.surviving_names();
+        new.durable = new.live.clone();
+        let ids: BTreeSet<FileId> = new.live.names.values().copied().collect();
         for id in ids {
             let bytes = old.surviving_bytes(id);
             new.files.insert(id, File { live: bytes.clone(), durable: bytes, pending: Vec::new() });
@@ -102,6 +112,12 @@ impl SimEnv {
     pub fn fail_sync_after(&self, n: u64) {
         let mut machine = self.0.lock();
         machine.fail_sync_at = Some(machine.syncs + n);
+    }
+
+    /// Makes the `n`-th operation from now (0 = the next) report this error number, once.
+    pub fn refuse_after(&self, n: u64, errno: i32) {
+        let mut machine = self.0.lock();
+        machine.refuse_at = Some((machine.operations + n, errno));
     }
 
     /// Limits the sum of all files' lengths; `None` = unlimited.
@@ -127,7 +143,7 @@ impl SimEnv {
     /// Flips one bit of a file, live and durable: damage done by the medium.
     pub fn flip_bit(&self, path: &Path, byte: u64, bit: u8) {
         let mut machine = self.0.lock();
-        let Some(id) = machine.names.get(path).copied() else { return };
+        let Some(id) = machine.live.names.get(path).copied() else { return };
         let Some(file) = machine.files.get_mut(&id) else { return };
         for image in [&mut file.live, &mut file.durable] {
             if let Some(b) = image.get_mut(byte as usize) {
@@ -138,13 +154,19 @@ impl SimEnv {
 
     fn change<T>(&self, act: impl FnOnce(&mut Machine) -> io::Result<T>) -> io::Result<T> {
         let mut machine = self.0.lock();
-        machine.check_power()?;
-        if machine.power_cut_at == Some(machine.operations) {
-            machine.dead = true;
-            return Err(power_is_off());
+        match machine.begin()? {
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None => act(&mut machine),
         }
-        machine.operations += 1;
-        act(&mut machine)
+    }
+
+    /// `act` makes durable what it should, or, when told that the sync fails, only a random part of it.
+    fn sync(&self, act: impl FnOnce(&mut Machine, bool) -> io::Result<()>) -> io::Result<()> {
+        let mut machine = self.0.lock();
+        let refused = machine.begin()?;
+        let failed = machine.sync_fails().then_some(libc::EIO).or(refused);
+        act(&mut machine, failed.is_some())?;
+        failed.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
     }
 
     fn look<T>(&self, act: impl FnOnce(&mut Machine) -> io::Result<T>) -> io::Result<T> {
@@ -164,15 +186,15 @@ impl Machine {
             random: seed,
             clock_micros: 1_700_000_000_000_000,
             files: BTreeMap::new(),
-            names: Names::new(),
-            durable_names: Names::new(),
+            live: Tree::new(),
+            durable: Tree::new(),
             pending_names: Vec::new(),
-            directories: BTreeSet::new(),
             next_file: 1,
             operations: 0,
             syncs: 0,
             power_cut_at: None,
             fail_sync_at: None,
+            refuse_at: None,
             capacity_bytes: None,
             dead: false,
             fatal: Vec::new(),
@@ -181,6 +203,17 @@ impl Machine {
 
     fn check_power(&self) -> io::Result<()> {
         if self.dead { Err(power_is_off()) } else { Ok(()) }
+    }
+
+    /// Counts an operation. The error number if it is to be refused.
+    fn begin(&mut self) -> io::Result<Option<i32>> {
+        self.check_power()?;
+        if self.power_cut_at == Some(self.operations) {
+            self.dead = true;
+            return Err(power_is_off());
+        }
+        self.operations += 1;
+        Ok(self.refuse_at.filter(|(at, _)| at + 1 == self.operations).map(|(_, errno)| errno))
     }
 
     /// SplitMix64.
@@ -197,8 +230,8 @@ impl Machine {
     }
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        let id = self.names.remove(from).ok_or(ErrorKind::NotFound)?;
-        self.names.insert(to.to_path_buf(), id);
+        let id = self.live.names.remove(from).ok_or(ErrorKind::NotFound)?;
+        self.live.names.insert(to.to_path_buf(), id);
         self.note(to, NameChange::Rename(from.to_path_buf(), to.to_path_buf(), id));
         Ok(())
     }
@@ -215,46 +248,67 @@ impl Machine {
     }
 
     fn has_room(&self, more: u64) -> bool {
-        let used: u64 = self.names.values().filter_map(|id| self.files.get(id)).map(|f| f.live.len() as u64).sum();
+        let used: u64 = self.live.names.values().filter_map(|id| self.files.get(id)).map(|f| f.live.len() as u64).sum();
         self.capacity_bytes.is_none_or(|capacity| used + more <= capacity)
     }
 
-    fn surviving_names(&mut self) -> Names {
-        let mut names = self.durable_names.clone();
-        let survivors = match self.pending_names.len() {
-            0 => 0,
-            n => self.next_random() as usize % (n + 1),
-        };
-        for (_, change) in self.pending_names.clone().into_iter().take(survivors) {
-            change.apply(&mut names);
-        }
-        names
+    fn surviving_names(&mut self) -> Tree {
+        let pending = std::mem::take(&mut self.pending_names);
+        self.settle_names(pending, true);
+        self.durable.prune();
+        self.durable.clone()
     }
 
     fn surviving_bytes(&mut self, id: FileId) -> Vec<u8> {
-        let file = self.files.remove(&id).unwrap_or_default();
-        let mut bytes = file.durable;
-        // One cut keeps nothing, one keeps all, most keep some sectors.
-        let keep_of_4 = self.next_random() % 5;
-        for change in file.pending {
+        self.settle(id, true);
+        self.files.remove(&id).unwrap_or_default().durable
+    }
+
+    /// All of these changes become durable, or (`torn`) those up to a random one.
+    fn settle_names(&mut self, changes: Vec<(PathBuf, NameChange)>, torn: bool) {
+        let survivors = if torn { self.next_random() as usize % (changes.len() + 1) } else { changes.len() };
+        changes.into_iter().take(survivors).for_each(|(_, change)| change.apply(&mut self.durable));
+    }
+
+    /// All that is pending of a file becomes durable, or (`torn`) a random part of its sectors.
+    fn settle(&mut self, id: FileId, torn: bool) {
+        let Some(mut file) = self.files.remove(&id) else { return };
+        // One time nothing is kept, one time all, mostly some sectors.
+        let keep_of_4 = if torn { self.next_random() % 5 } else { 4 };
+        for change in std::mem::take(&mut file.pending) {
             match change {
-                Change::Len(n) if self.next_random() % 4 < keep_of_4 => bytes.resize(n, 0),
+                Change::Len(n) if self.next_random() % 4 < keep_of_4 => file.durable.resize(n, 0),
                 Change::Len(_) => {}
                 Change::Write(position, data) => {
                     for (start, sector) in sectors(position, &data) {
                         if self.next_random() % 4 < keep_of_4 {
-                            write_into(&mut bytes, start, sector);
+                            write_into(&mut file.durable, start, sector);
                         }
                     }
                 }
             }
         }
-        bytes
+        self.files.insert(id, file);
+    }
+}
+
+impl Tree {
+    fn new() -> Tree {
+        Tree { names: BTreeMap::new(), directories: [PathBuf::from("/")].into() }
+    }
+
+    /// What lies in a directory that is not there is not there.
+    fn prune(&mut self) {
+        let all = self.directories.clone();
+        let is_there = |path: &Path| path.ancestors().skip(1).all(|above| all.contains(above));
+        self.directories.retain(|path| is_there(path));
+        self.names.retain(|path, _| is_there(path));
     }
 }
 
 impl NameChange {
-    fn apply(self, names: &mut Names) {
+    fn apply(self, tree: &mut Tree) {
+        let Tree { names, directories } = tree;
         match self {
             NameChange::Add(path, id) => {
                 names.insert(path, id);
@@ -266,6 +320,12 @@ impl NameChange {
                 names.remove(&from);
                 names.insert(to, id);
             }
+            NameChange::AddDirectory(path) => {
+                directories.insert(path);
+            }
+            NameChange::RemoveDirectory(path) => {
+                directories.remove(&path);
+            }
         }
     }
 }
@@ -273,23 +333,28 @@ impl NameChange {
 impl Env for SimEnv {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.change(|m| {
-            m.directories.extend(path.ancestors().map(Path::to_path_buf));
+            let mut missing: Vec<&Path> = path.ancestors().filter(|p| !m.live.directories.contains(*p)).collect();
+            missing.reverse();
+            for made in missing {
+                m.live.directories.insert(made.to_path_buf());
+                m.note(made, NameChange::AddDirectory(made.to_path_buf()));
+            }
             Ok(())
         })
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn EnvFile>> {
         let id = self.change(|m| {
-            if m.names.contains_key(path) {
+            if m.live.names.contains_key(path) {
                 return Err(ErrorKind::AlreadyExists.into());
             }
-            if !m.directories.contains(&parent_of(path)) {
+            if !m.live.directories.contains(&parent_of(path)) {
                 return Err(ErrorKind::NotFound.into());
             }
             let id = m.next_file;
             m.next_file += 1;
             m.files.insert(id, File::default());
-            m.names.insert(path.to_path_buf(), id);
+            m.live.names.insert(path.to_path_buf(), id);
             m.note(path, NameChange::Add(path.to_path_buf(), id));
             Ok(id)
         })?;
@@ -297,7 +362,7 @@ impl Env for SimEnv {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn EnvFile>> {
-        let id = self.look(|m| m.names.get(path).copied().ok_or_else(|| ErrorKind::NotFound.into()))?;
+        let id = self.look(|m| m.live.names.get(path).copied().ok_or_else(|| ErrorKind::NotFound.into()))?;
         Ok(self.handle(id))
     }
 
@@ -306,7 +371,7 @@ impl Env for SimEnv {
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.change(|m| match m.names.contains_key(to) {
+        self.change(|m| match m.live.names.contains_key(to) {
             true => Err(ErrorKind::AlreadyExists.into()),
             false => m.rename(from, to),
         })
@@ -314,7 +379,7 @@ impl Env for SimEnv {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.change(|m| {
-            m.names.remove(path).ok_or(ErrorKind::NotFound)?;
+            m.live.names.remove(path).ok_or(ErrorKind::NotFound)?;
             m.note(path, NameChange::Remove(path.to_path_buf()));
             Ok(())
         })
@@ -322,20 +387,21 @@ impl Env for SimEnv {
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         self.change(|m| {
-            if m.names.keys().any(|name| name.starts_with(path)) {
+            if m.live.names.keys().any(|name| name.starts_with(path)) {
                 return Err(ErrorKind::DirectoryNotEmpty.into());
             }
-            m.directories.remove(path);
+            m.live.directories.remove(path);
+            m.note(path, NameChange::RemoveDirectory(path.to_path_buf()));
             Ok(())
         })
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         self.look(|m| {
-            if !m.directories.contains(path) {
+            if !m.live.directories.contains(path) {
                 return Err(ErrorKind::NotFound.into());
             }
-            let entries = m.names.keys().chain(m.directories.iter()).filter(|p| p.parent() == Some(path));
+            let entries = m.live.names.keys().chain(m.live.directories.iter()).filter(|p| p.parent() == Some(path));
             let names: BTreeSet<String> =
                 entries.filter_map(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned()).collect();
             Ok(names.into_iter().collect())
@@ -343,14 +409,13 @@ impl Env for SimEnv {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.change(|m| {
-            if m.sync_fails() {
-                return Err(io::Error::other("simulated EIO on sync"));
+        self.sync(|m, torn| {
+            if !m.live.directories.contains(path) {
+                return Err(ErrorKind::NotFound.into());
             }
             let (synced, pending) = m.pending_names.drain(..).partition(|(directory, _)| directory == path);
             m.pending_names = pending;
-            let synced: Vec<(PathBuf, NameChange)> = synced;
-            synced.into_iter().for_each(|(_, change)| change.apply(&mut m.durable_names));
+            m.settle_names(synced, torn);
             Ok(())
         })
     }
@@ -414,18 +479,13 @@ impl EnvFile for SimFile {
         self.env.look(|m| Ok(m.file(self.id)?.live.len() as u64))
     }
 
+    fn links(&self) -> io::Result<u64> {
+        self.env.look(|m| Ok(m.live.names.values().filter(|id| **id == self.id).count() as u64))
+    }
+
     fn sync_data(&self) -> io::Result<()> {
-        self.env.change(|m| {
-            if m.sync_fails() {
-                return Err(io::Error::other("simulated EIO on sync"));
-            }
-            let file = m.file(self.id)?;
-            for change in std::mem::take(&mut file.pending) {
-                match change {
-                    Change::Len(n) => file.durable.resize(n, 0),
-                    Change::Write(position, data) => write_into(&mut file.durable, position, &data),
-                }
-            }
+        self.env.sync(|m, torn| {
+            m.settle(self.id, torn);
             Ok(())
         })
     }
@@ -469,7 +529,7 @@ mod tests {
 
     fn disk() -> (SimEnv, PathBuf) {
         let env = SimEnv::new(7);
-        env.create_dir(Path::new("/d")).unwrap();
+        env.create_dir_durably(Path::new("/d")).unwrap();
         (env, PathBuf::from("/d/f"))
     }
 
@@ -492,7 +552,7 @@ mod tests {
         let (mut kept, mut lost) = (0, 0);
         for seed in 0..64 {
             let env = SimEnv::new(seed);
-            env.create_dir(Path::new("/d")).unwrap();
+            env.create_dir_durably(Path::new("/d")).unwrap();
             let file = env.create(Path::new("/d/f")).unwrap();
             file.fill_zero(4096).unwrap();
             file.sync_data().unwrap();
@@ -507,6 +567,39 @@ mod tests {
             }
         }
         assert!(kept > 50 && lost > 50, "kept {kept}, lost {lost}");
+    }
+
+    #[test]
+    fn what_lies_in_a_lost_directory_is_lost() {
+        let lost = (0..32).filter(|seed| {
+            let env = SimEnv::new(*seed);
+            env.create_dir_durably(Path::new("/d")).unwrap();
+            env.create_dir(Path::new("/d/e")).unwrap();
+            let file = env.create(Path::new("/d/e/f")).unwrap();
+            file.sync_data().unwrap();
+            env.sync_dir(Path::new("/d/e")).unwrap();
+            let env = env.crash();
+            assert!(env.list(Path::new("/d")).is_ok(), "its parent was synced");
+            env.open(Path::new("/d/e/f")).is_err()
+        });
+        assert!((5..28).contains(&lost.count()));
+    }
+
+    #[test]
+    fn what_a_failed_sync_lost_no_later_one_brings_back() {
+        let lost = (0..32).filter(|seed| {
+            let env = SimEnv::new(*seed);
+            env.create_dir_durably(Path::new("/d")).unwrap();
+            let file = env.create(Path::new("/d/f")).unwrap();
+            file.write_at(b"x", 0).unwrap();
+            env.fail_sync_after(0);
+            file.sync_data().unwrap_err();
+            file.sync_data().unwrap();
+            env.sync_dir(Path::new("/d")).unwrap();
+            file.read_at(&mut [0], 0).unwrap();
+            env.crash().open(Path::new("/d/f")).unwrap().is_empty().unwrap()
+        });
+        assert!((5..28).contains(&lost.count()));
     }
 
     #[test]

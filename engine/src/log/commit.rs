@@ -3,11 +3,11 @@
 //! Batching is natural: while one group syncs, the next one gathers; nobody lingers. Encoding and checksums are done by
 //! the callers; the commit thread gives offsets and time, writes and syncs.
 
+use super::Record;
 use super::frame::{Kind, encode_batch, encode_frame};
 use super::partition::{AppendTimes, TailBatch, compact};
 use super::state::{Shared, State};
 use super::wal::{Encoded, Wal};
-use super::{Committed, Record};
 use crate::{Epoch, Error, ObjectId, Offset, PartitionId, Result};
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -41,7 +41,7 @@ pub struct Queue {
 struct Submission {
     encoded: Encoded,
     records: Vec<Pending>,
-    reply: SyncSender<Result<Committed>>,
+    reply: SyncSender<Result<Epoch>>,
 }
 
 /// A record whose frame (its place among the headers; `None` without rows) is encoded.
@@ -53,14 +53,14 @@ enum Pending {
 
 /// A submitted transaction.
 #[derive(Debug)]
-pub struct Ticket(Receiver<Result<Committed>>);
+pub struct Ticket(Receiver<Result<Epoch>>);
 
 impl Ticket {
-    /// Blocks until the transaction is durable.
+    /// Blocks until the transaction is durable; returns the first epoch at which it is visible.
     ///
     /// # Errors
     /// `NotFound` when a stream was dropped meanwhile; `Io` when the disk was full, and nothing was written; `Stopped`.
-    pub fn wait(self) -> Result<Committed> {
+    pub fn wait(self) -> Result<Epoch> {
         self.0.recv().unwrap_or_else(|_| Err(Error::Stopped("the log stopped before the commit".into())))
     }
 }
@@ -169,14 +169,6 @@ impl Submission {
         self.encoded.headers.push((place, header));
         Ok(self.encoded.headers.len() - 1)
     }
-
-    fn committed(&self, epoch: Epoch, append_ts: i64) -> Committed {
-        let base = |record: &Pending| match record {
-            Pending::Append { base, .. } => Some(*base),
-            Pending::Catalog { .. } => None,
-        };
-        Committed { epoch, base_offsets: self.records.iter().map(base).collect(), append_ts }
-    }
 }
 
 /// `batch` with the stream's own schema.
@@ -222,8 +214,8 @@ fn next_group(shared: &Shared) -> Option<Vec<Submission>> {
 fn commit_group(shared: &Shared, wal: &mut Wal, group: Vec<Submission>) -> Result<(), String> {
     let mut group = give_offsets(&shared.state.lock(), group);
     if group.iter().all(|s| s.encoded.headers.is_empty()) {
-        let (epoch, append_ts) = (shared.state.lock().epoch(), wal.group_time());
-        group.into_iter().for_each(|s| answer(&s, Ok(s.committed(epoch, append_ts))));
+        let epoch = shared.state.lock().epoch();
+        group.into_iter().for_each(|s| answer(&s, Ok(epoch)));
         return Ok(());
     }
     let append_ts = wal.group_time();
@@ -252,7 +244,7 @@ fn commit_group(shared: &Shared, wal: &mut Wal, group: Vec<Submission>) -> Resul
     if full {
         super::sealer::wake(shared);
     }
-    group.into_iter().for_each(|s| answer(&s, Ok(s.committed(epoch, append_ts))));
+    group.into_iter().for_each(|s| answer(&s, Ok(epoch)));
     Ok(())
 }
 
@@ -308,6 +300,6 @@ fn apply(state: &mut State, submission: &Submission, encoded: &Encoded, at: (u64
 }
 
 /// A caller that no longer waits is no error.
-fn answer(submission: &Submission, result: Result<Committed>) {
+fn answer(submission: &Submission, result: Result<Epoch>) {
     let _ = submission.reply.send(result);
 }

@@ -1,7 +1,7 @@
 //! The manifest of a stream: what its log columns are and which segments hold its sealed records.
 //!
-//! `<dir>/streams/<id>/manifest-<n>.json`: one line `millpond-manifest 1 crc32c=<8 hex digits>`, then JSON, of which
-//! that is the checksum. Numbered and create-only: a change writes the next number (temporary file, sync, rename to a
+//! `<dir>/streams/<id>/manifest-<n>.json`: one line `millpond-manifest 1 crc32c=<8 hex digits>`, then JSON (it is written
+//! anew for every seal: no spaces), of which that is the checksum. Numbered and create-only: a change writes the next number (temporary file, sync, rename to a
 //! name that must be free, sync of the directory), then the older one is removed. The highest number counts; since it
 //! got its name after its content was durable, one that does not check out is corruption.
 //!
@@ -10,9 +10,10 @@
 
 use super::recovery::corrupt;
 use crate::catalog::Column;
-use crate::env::Env;
+use crate::env::{Env, is_exhausted};
 use crate::{Error, ObjectId, Offset, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 const TITLE: &str = "millpond-manifest 1 crc32c=";
@@ -72,15 +73,18 @@ impl Manifest {
             return Err(WriteError { error, unsure: false });
         }
         let path = manifest_path(dir, number);
-        let context = |e| WriteError { error: Error::io(format!("naming {}", path.display()), e), unsure: true };
-        env.rename_new(&unfinished, &path).map_err(context)?;
-        env.sync_dir(dir).map_err(context)
+        let context = |unsure, e| WriteError { error: Error::io(format!("naming {}", path.display()), e), unsure };
+        if let Err(e) = env.rename_new(&unfinished, &path) {
+            let _ = env.remove_file(&unfinished);
+            return Err(context(!is_exhausted(&e), e));
+        }
+        env.sync_dir(dir).map_err(|e| context(true, e))
     }
 
     fn stage(&self, env: &dyn Env, path: &Path) -> Result<()> {
         let text = self.encode()?;
         let context = |e| Error::io(format!("writing {}", path.display()), e);
-        let file = env.create(path).map_err(context)?;
+        let file = env.create_anew(path).map_err(context)?;
         file.write_at(text.as_bytes(), 0).map_err(context)?;
         file.sync_data().map_err(context)
     }
@@ -100,21 +104,21 @@ impl Manifest {
         };
         let path = manifest_path(dir, number);
         let manifest = Manifest::decode(&path, &read_text(env, &path)?)?;
-        let kept: Vec<String> = (0u32..)
+        let kept: HashSet<String> = (0u32..)
             .zip(&manifest.partitions)
             .flat_map(|(p, entries)| {
                 entries.iter().map(move |e| super::segment::segment_name(crate::PartitionId(p), e.lower))
             })
             .collect();
         let is_ours = |n: &String| number_of(n).is_some() || super::segment::is_segment(n) || n.ends_with(".tmp");
-        for name in names.iter().filter(|n| is_ours(n) && number_of(n) != Some(number) && !kept.contains(n)) {
+        for name in names.iter().filter(|n| is_ours(n) && number_of(n) != Some(number) && !kept.contains(*n)) {
             env.remove_file(&dir.join(name)).map_err(context)?;
         }
         Ok(Found::Stream { number, manifest })
     }
 
     fn encode(&self) -> Result<String> {
-        let json = serde_json::to_string_pretty(self).map_err(|e| Error::Internal(format!("manifest: {e}")))?;
+        let json = serde_json::to_string(self).map_err(|e| Error::Internal(format!("manifest: {e}")))?;
         Ok(format!("{TITLE}{:08x}\n{json}", crc32c::crc32c(json.as_bytes())))
     }
 
@@ -152,7 +156,8 @@ pub fn remove_old(env: &dyn Env, dir: &Path, number: u64) -> Result<()> {
 /// Marks the stream in `dir` as dropped, durably.
 pub fn mark_dropped(env: &dyn Env, dir: &Path) -> Result<()> {
     let context = |e| Error::io(format!("dropping {}", dir.display()), e);
-    env.create(&dir.join(DROPPED)).map_err(context)?;
+    // Anew: if syncing the name failed once, only a new name can become durable.
+    env.create_anew(&dir.join(DROPPED)).map_err(context)?;
     env.sync_dir(dir).map_err(context)
 }
 
@@ -253,6 +258,7 @@ mod tests {
     fn every_flipped_bit_is_noticed() {
         let text = sample().encode().unwrap();
         assert_eq!(Manifest::decode(Path::new("m"), &text).unwrap(), sample());
+        assert_eq!(text.lines().count(), 2, "{text}");
         for at in 0..text.len() {
             let mut bytes = text.clone().into_bytes();
             bytes[at] ^= 1;

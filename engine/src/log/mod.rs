@@ -35,6 +35,7 @@ mod wal;
 
 pub use commit::Ticket;
 pub use partition::AppendTimes;
+pub(crate) use partition::compact;
 pub use segment::PieceReader;
 
 use crate::catalog::{Column, SYSTEM_COLUMNS, system_fields};
@@ -94,8 +95,25 @@ pub struct SegmentFile {
     pub append_ts: Range<i64>,
     /// Of the whole file.
     pub crc32c: u32,
+    /// Whether this process has compared the file with `crc32c`. Held while it does, so that it reads the file once.
+    verified: Mutex<bool>,
     /// Set when the stream was dropped: what removes the file.
     removal: OnceLock<Arc<dyn Env>>,
+}
+
+impl SegmentFile {
+    /// Whether the file is what was sealed; read whole by the first call that gets as far, never again.
+    ///
+    /// # Errors
+    /// `Corrupt` when the medium changed it.
+    fn verify(&self, env: &dyn Env) -> Result<()> {
+        let mut verified = self.verified.lock();
+        if !*verified {
+            segment::compare(env, self)?;
+            *verified = true;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for SegmentFile {
@@ -147,17 +165,6 @@ pub enum Record {
     Catalog(Vec<u8>),
 }
 
-/// A transaction is durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// The first epoch at which it is visible.
-    pub epoch: Epoch,
-    /// Per record: the offset of its first row; `None` for catalog records.
-    pub base_offsets: Vec<Option<Offset>>,
-    /// Its time of append, µs since 1970.
-    pub append_ts: i64,
-}
-
 /// A catalog record found at start. `epoch` is the first at which it is visible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogRecord {
@@ -170,16 +177,6 @@ pub struct CatalogRecord {
 pub struct Cut {
     pub epoch: Epoch,
     pub uppers: Arc<BTreeMap<ObjectId, Vec<Offset>>>,
-}
-
-/// Figures for operators.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogStats {
-    pub tail_bytes: usize,
-    pub wal_bytes: u64,
-    pub wal_files: usize,
-    pub segments: usize,
-    pub segment_bytes: u64,
 }
 
 /// The open log of a data directory. One per directory and process.
@@ -242,9 +239,13 @@ impl Log {
     /// Segments somebody still holds go when they are let go; what else is in the directory then goes at the next start.
     pub fn drop_stream(&self, id: ObjectId) -> Result<()> {
         let _sealing = self.shared.sealing.lock();
-        let Some(stream) = self.shared.state.lock().remove(id) else { return Ok(()) };
+        if !self.shared.state.lock().has(id) {
+            return Ok(());
+        }
         let dir = self.shared.stream_dir(id);
+        // First this: until the mark is durable a start would find the stream, and miss what the write-ahead log let go.
         manifest::mark_dropped(&*self.shared.env, &dir)?;
+        let Some(stream) = self.shared.state.lock().remove(id) else { return Ok(()) };
         let mut files: Vec<Weak<SegmentFile>> = Vec::new();
         for file in stream.partitions.iter().flat_map(|partition| partition.segments()) {
             file.removal.get_or_init(|| self.shared.env.clone());
@@ -263,11 +264,6 @@ impl Log {
         self.shared.state.lock().uppers().keys().copied().collect()
     }
 
-    /// Streams of which recovery found records but no directory: they were dropped, and the caller may check that.
-    pub fn unknown_streams(&self) -> &[ObjectId] {
-        &self.shared.unknown_streams
-    }
-
     /// Hands a transaction to the commit thread. Blocks while too much is waiting.
     ///
     /// # Errors
@@ -276,8 +272,8 @@ impl Log {
         commit::submit(&self.shared, transaction)
     }
 
-    /// Makes a transaction durable and blocks until it is.
-    pub fn commit(&self, transaction: Vec<Record>) -> Result<Committed> {
+    /// Makes a transaction durable and blocks until it is; returns the first epoch at which it is visible.
+    pub fn commit(&self, transaction: Vec<Record>) -> Result<Epoch> {
         self.submit(transaction)?.wait()
     }
 
@@ -298,16 +294,32 @@ impl Log {
         state.cut()
     }
 
+    /// Whether it takes no more transactions: it was told to stop, or its commit thread ended.
+    pub fn is_stopped(&self) -> bool {
+        self.shared.state.lock().is_stopped()
+    }
+
     /// The epoch of [`Log::cut`].
     pub fn epoch(&self) -> Epoch {
         self.shared.state.lock().epoch()
     }
 
-    /// The records `offsets` of a partition, as pieces in offset order that cover them exactly.
+    /// The records `offsets` of a partition, as pieces in offset order that cover them exactly. A segment that this process
+    /// has not shown before is read whole once, to compare its checksum: what is shown is what was sealed.
     ///
     /// # Errors
-    /// `NotFound` when there is no such stream; `Invalid` when `offsets` goes beyond what is durable.
+    /// `NotFound` when there is no such stream; `Invalid` when `offsets` goes beyond what is durable; `Corrupt`.
     pub fn read(&self, stream: ObjectId, partition: PartitionId, offsets: Range<Offset>) -> Result<Vec<Piece>> {
+        let pieces = self.pieces(stream, partition, offsets)?;
+        for piece in &pieces {
+            if let Piece::Segment { file, .. } = piece {
+                file.verify(&*self.shared.env)?;
+            }
+        }
+        Ok(pieces)
+    }
+
+    fn pieces(&self, stream: ObjectId, partition: PartitionId, offsets: Range<Offset>) -> Result<Vec<Piece>> {
         let state = self.shared.state.lock();
         let partition_state = state.partition(stream, partition)?;
         if offsets.end > partition_state.upper() {
@@ -334,14 +346,21 @@ impl Log {
         self.shared.state.lock().release_catalog(upto);
     }
 
+    /// Records visible at this epoch or before were released and gone when the log was opened.
+    pub fn catalog_forgotten(&self) -> Epoch {
+        self.shared.catalog_forgotten
+    }
+
     /// Seals all tails now.
     pub fn seal_all(&self) -> Result<()> {
         sealer::seal_all(&self.shared)
     }
 
-    pub fn stats(&self) -> LogStats {
-        let (wal_bytes, wal_files) = (self.shared.files.bytes(), self.shared.files.count());
-        LogStats { wal_bytes, wal_files, ..self.shared.state.lock().stats() }
+    /// Ends the process as a failed sync does: what is durable does not fit what is in memory. In simulation the log stops.
+    pub(crate) fn fail(&self, message: &str) -> Error {
+        self.shared.env.fatal(message);
+        self.shared.stop(message);
+        Error::Stopped(format!("the log stopped: {message}"))
     }
 
     /// Commits what was submitted, seals everything, frees the write-ahead log and stops. Idempotent.

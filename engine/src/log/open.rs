@@ -10,7 +10,7 @@ use super::{CatalogRecord, LogOptions, schema_of};
 use crate::env::Env;
 use crate::{Epoch, Error, ObjectId, Result};
 use parking_lot::{Condvar, Mutex};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,23 +19,25 @@ pub fn open(env: Arc<dyn Env>, dir: &Path, options: LogOptions) -> Result<(Share
     let (wal_dir, streams_dir) = (dir.join("wal"), dir.join("streams"));
     let context = |e| Error::io(format!("opening the log in {}", dir.display()), e);
     for made in [&wal_dir, &streams_dir] {
-        env.create_dir(made).map_err(context)?;
+        env.create_dir_durably(made).map_err(context)?;
     }
+    // Again: a server that was killed may have made them, and not have come that far.
     env.sync_dir(dir).map_err(context)?;
+    dir.parent().map_or(Ok(()), |parent| env.sync_dir(parent)).map_err(context)?;
     let mut replay = Replay { state: State::new(find_streams(&*env, &streams_dir)?), ..Replay::default() };
-    let recovered = recover(&*env, &wal_dir, &mut |frame| replay.frame(frame))?;
+    let mut recovered = recover(&*env, &wal_dir, &mut |frame| replay.frame(frame))?;
     replay.check_has_log(&recovered, &wal_dir)?;
     replay.state.recovered(&recovered);
-    let Recovered { segments, end, epoch, append_ts } = recovered;
+    let segments = std::mem::take(&mut recovered.segments);
     let files = WalFiles::new(env.clone(), wal_dir, options.wal_segment_bytes, segments).map_err(context)?;
     let files = Arc::new(files);
-    let wal = Wal::new(files.clone(), end, epoch, append_ts);
+    let wal = Wal::new(files.clone(), &recovered);
     let shared = Shared {
         env,
         dir: dir.to_path_buf(),
         options,
         files,
-        unknown_streams: replay.unknown.into_iter().collect(),
+        catalog_forgotten: Epoch(recovered.catalog_forgotten),
         queue: Mutex::default(),
         submitted: Condvar::new(),
         drained: Condvar::new(),
@@ -70,7 +72,7 @@ fn find_streams(env: &dyn Env, dir: &Path) -> Result<BTreeMap<ObjectId, Stream>>
     Ok(streams)
 }
 
-/// Every segment is there with its size. (Its content is checked as it is read.)
+/// Every segment is there with its size. (Its content is compared before its first use.)
 fn check_segments(env: &dyn Env, stream: &Stream) -> Result<()> {
     for file in stream.partitions.iter().flat_map(|p| p.segments()) {
         match env.open(&file.path).and_then(|f| f.len()) {
@@ -89,12 +91,11 @@ fn check_segments(env: &dyn Env, stream: &Stream) -> Result<()> {
 struct Replay {
     state: State,
     catalog: Vec<CatalogRecord>,
-    unknown: BTreeSet<ObjectId>,
 }
 
 impl Default for Replay {
     fn default() -> Replay {
-        Replay { state: State::new(BTreeMap::new()), catalog: Vec::new(), unknown: BTreeSet::new() }
+        Replay { state: State::new(BTreeMap::new()), catalog: Vec::new() }
     }
 }
 
@@ -115,7 +116,7 @@ impl Replay {
     fn data(&mut self, frame: Frame<'_>) -> Result<()> {
         let Frame { header, payload, position, path, byte, .. } = frame;
         if !self.state.has(header.stream) {
-            self.unknown.insert(header.stream);
+            // It was dropped: what the catalog knows must have a directory, and the caller insists on it.
             return Ok(());
         }
         let damaged = |reason: String| corrupt(path, byte, &reason);

@@ -261,6 +261,7 @@ mod tests {
             bytes: 0,
             append_ts: 0..1,
             crc32c: 0,
+            verified: Default::default(),
             removal: OnceLock::new(),
         })
     }

@@ -40,6 +40,10 @@ pub struct Recovered {
     pub epoch: u64,
     /// Time of the last group.
     pub append_ts: i64,
+    /// Epoch at which the last catalog record is visible, whether it is still here or not.
+    pub catalog_epoch: u64,
+    /// Catalog records visible at this epoch or before are no longer here.
+    pub catalog_forgotten: u64,
 }
 
 /// Reads the whole log in `dir`, gives every frame of every durable group to `visit` in order, cuts off a torn last
@@ -114,6 +118,8 @@ impl SegmentFile {
         recovered.segments.push(self.header);
         if recovered.segments.len() == 1 {
             (recovered.epoch, recovered.append_ts) = (self.header.epoch, self.header.previous_ts);
+            recovered.catalog_forgotten = self.header.catalog_epoch;
+            recovered.catalog_epoch = self.header.catalog_epoch;
         }
         // An empty file still ends where the file before it did.
         let mut group_start = FRAME_ALIGN as u64;
@@ -126,6 +132,9 @@ impl SegmentFile {
             match self.read_group(group_start, recovered) {
                 Ok((frames, commit, end)) => {
                     for (header, payload, byte) in frames {
+                        if header.kind == Kind::Catalog {
+                            recovered.catalog_epoch = commit.base + 1;
+                        }
                         let position = self.header.start + byte;
                         visit(Frame { header, payload, position, epoch: commit.base, path: &self.path, byte })?;
                     }

@@ -6,10 +6,12 @@
 //!
 //! A crash before manifest n+1 is durable leaves a segment that no manifest names: removed at the next start, its rows
 //! are in the write-ahead log. A crash after it leaves frames that are sealed already: skipped at the next start.
-//! A failure before the manifest is tried again later; if the manifest itself is unsure, the process ends.
+//! A failure before the manifest is tried again later; if the manifest itself is unsure, the process ends. A stream that
+//! can't be sealed, by an error or a panic, keeps neither the others nor the tidying from their turn.
 
 use super::segment::{segment_name, write_segment};
 use super::state::{Shared, State, Unsealed, segment_file};
+use super::wal::WalError;
 use super::{SegmentFile, manifest};
 use crate::{Error, ObjectId, PartitionId, Result};
 use std::cmp::Reverse;
@@ -41,14 +43,9 @@ pub fn run(shared: &Shared) {
     let mut pause = LOOK_PAUSE;
     while wait_for_work(shared, pause) {
         let due = choose(shared, &shared.state.lock());
-        let done = seal(shared, due).and_then(|()| tidy(shared));
-        pause = match done {
-            Ok(()) => LOOK_PAUSE,
-            Err(e) => {
-                tracing::warn!("sealing failed and is tried again: {e}");
-                RETRY_INTERVAL
-            }
-        };
+        let sealed = seal(shared, due);
+        let tidied = caught(|| tidy(shared)).inspect_err(|error| tracing::warn!(%error, "tidying is tried again"));
+        pause = if sealed.and(tidied).is_ok() { LOOK_PAUSE } else { RETRY_INTERVAL };
     }
 }
 
@@ -58,14 +55,15 @@ pub fn seal_all(shared: &Shared) -> Result<()> {
     for (id, partition, _) in shared.state.lock().dirty() {
         due.entry(id).or_default().push(partition);
     }
-    seal(shared, due)?;
-    free(shared)
+    let sealed = seal(shared, due);
+    free(shared)?;
+    sealed
 }
 
 /// Frees every file of the write-ahead log but the last, if nothing in memory needs it. Only when nobody commits.
 pub fn free_all(shared: &Shared) -> Result<()> {
     let pinned = shared.state.lock().pinned().unwrap_or(u64::MAX);
-    shared.files.free_before(pinned).map_err(|e| Error::io("freeing the write-ahead log", e))
+    shared.files.free_before(pinned).map_err(|e| wal_failed(shared, "freeing the write-ahead log", e))
 }
 
 /// Whether the sealer should look now rather than later.
@@ -111,10 +109,13 @@ fn choose(shared: &Shared, state: &State) -> Due {
     // Down to half a budget, so that the next append does not start over.
     if left > options.tail_bytes_budget {
         rest.sort_by_key(|(_, _, bytes, _)| Reverse(*bytes));
-        while left > options.tail_bytes_budget / 2 && !rest.is_empty() {
-            let (id, partition, bytes, _) = rest.remove(0);
+        let mut taken = 0;
+        while left > options.tail_bytes_budget / 2 && taken < rest.len() {
+            left -= rest[taken].2;
+            taken += 1;
+        }
+        for (id, partition, ..) in rest.drain(..taken) {
             due.entry(id).or_default().push(partition);
-            left -= bytes;
         }
     }
     if shared.files.bytes() > options.wal_bytes_budget {
@@ -126,11 +127,25 @@ fn choose(shared: &Shared, state: &State) -> Due {
     due
 }
 
+/// Seals each stream that can be; returns the last failure.
 fn seal(shared: &Shared, due: Due) -> Result<()> {
+    let mut done = Ok(());
     for (id, partitions) in due {
-        seal_stream(shared, id, &partitions)?;
+        if let Err(error) = caught(|| seal_stream(shared, id, &partitions)) {
+            tracing::warn!(stream = %id, %error, "a stream could not be sealed; it is tried again");
+            done = Err(error);
+        }
     }
-    Ok(())
+    done
+}
+
+/// A panic as an error. Only `sealing` is held where one can start, and it guards no data.
+fn caught(act: impl FnOnce() -> Result<()>) -> Result<()> {
+    let panicked = |panic: Box<dyn std::any::Any + Send>| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(Error::Internal(format!("the sealer panicked: {}", text.unwrap_or("?"))))
+    };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).unwrap_or_else(panicked)
 }
 
 /// Seals some partitions of a stream as they are now. A stream that was dropped is done.
@@ -183,10 +198,31 @@ fn give_up(shared: &Shared, dir: &Path, written: &[(PartitionId, SegmentFile)], 
 
 fn tidy(shared: &Shared) -> Result<()> {
     free(shared)?;
-    shared.files.prepare_spare().map_err(|e| Error::io("preparing a file of the write-ahead log", e))
+    shared.files.prepare_spare().map_err(|e| wal_failed(shared, "preparing a file of the write-ahead log", e))
 }
 
 fn free(shared: &Shared) -> Result<()> {
     let pinned = shared.state.lock().pinned_while_running();
-    shared.files.free_before(pinned).map_err(|e| Error::io("freeing the write-ahead log", e))
+    shared.files.free_before(pinned).map_err(|e| wal_failed(shared, "freeing the write-ahead log", e))
+}
+
+fn wal_failed(shared: &Shared, doing: &str, error: WalError) -> Error {
+    match error {
+        WalError::Refused(e) => Error::io(doing, e),
+        WalError::Fatal(message) => {
+            shared.stop(&message);
+            Error::Stopped(format!("the log stopped: {message}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let error = caught(|| panic!("here")).unwrap_err().to_string();
+        assert!(error.contains("here"), "{error}");
+    }
 }

@@ -4,6 +4,8 @@
 //! (Int64, delta-encoded, sorted, dense) and `_append_ts` (timestamp µs, UTC), in zstd row groups of
 //! [`ROW_GROUP_ROWS`]. The name is given (and must be free) after the content is durable and was read back: checksum of
 //! the bytes, number of rows and every offset. Only then may a manifest mention it and the write-ahead log let go.
+//! Parquet pages carry no checksum of their own, so each process compares the whole file with the manifest's checksum
+//! before it reads from it ([`compare`]).
 
 use super::manifest::SegmentEntry;
 use super::partition::{AppendTimes, TailBatch};
@@ -223,7 +225,7 @@ fn fill(env: &dyn Env, path: &Path, schema: &SchemaRef, rows: &[TailBatch]) -> R
         return Err(Error::Internal("an empty segment".into()));
     };
     let context = |e| Error::io(format!("writing {}", path.display()), e);
-    let sink = Sink { file: env.create(path).map_err(context)?, bytes: 0, crc32c: 0 };
+    let sink = Sink { file: env.create_anew(path).map_err(context)?, bytes: 0, crc32c: 0 };
     let in_writing = |e: ParquetError| match e {
         ParquetError::External(e) => match e.downcast::<io::Error>() {
             Ok(e) => context(*e),
@@ -269,8 +271,21 @@ fn check(env: &dyn Env, path: &Path, entry: &SegmentEntry) -> Result<()> {
     if next as u64 == entry.upper.0 { Ok(()) } else { Err(damaged("a segment read back lacks rows")) }
 }
 
+/// Whether a sealed file still has the bytes that its manifest's entry says.
+///
+/// # Errors
+/// `Corrupt`, `Io`.
+pub fn compare(env: &dyn Env, file: &SegmentFile) -> Result<()> {
+    if checksum(env, &file.path)? == (file.bytes, file.crc32c) {
+        return Ok(());
+    }
+    let reason = "the checksum of this sealed segment is wrong: the medium changed it after it was written. Its rows are \
+                  not shown. Check the disk, then restore the file from a backup";
+    Err(Error::Corrupt { file: file.path.clone(), byte: 0, reason: reason.into() })
+}
+
 /// Length and CRC32C of a file.
-pub fn checksum(env: &dyn Env, path: &Path) -> Result<(u64, u32)> {
+fn checksum(env: &dyn Env, path: &Path) -> Result<(u64, u32)> {
     let context = |e| Error::io(format!("reading {}", path.display()), e);
     let file = env.open(path).map_err(context)?;
     let length = file.len().map_err(context)?;

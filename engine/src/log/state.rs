@@ -8,7 +8,7 @@ use super::partition::{Partition, TailBatch};
 use super::recovery::Recovered;
 use super::segment::segment_name;
 use super::wal::WalFiles;
-use super::{Cut, LogOptions, LogStats, SegmentFile};
+use super::{Cut, LogOptions, SegmentFile};
 use crate::catalog::Column;
 use crate::env::Env;
 use crate::{Epoch, Error, ObjectId, Offset, PartitionId, Result};
@@ -25,7 +25,8 @@ pub struct Shared {
     pub dir: PathBuf,
     pub options: LogOptions,
     pub files: Arc<WalFiles>,
-    pub unknown_streams: Vec<ObjectId>,
+    /// Catalog records up to here were released before this start and are gone.
+    pub catalog_forgotten: Epoch,
     pub queue: Mutex<super::commit::Queue>,
     /// Something was submitted, or the log stops.
     pub submitted: Condvar,
@@ -112,7 +113,7 @@ impl Stream {
     }
 }
 
-/// The file that a manifest's entry names.
+/// The file that a manifest's entry names; not compared with it yet.
 pub fn segment_file(dir: &Path, partition: PartitionId, entry: &SegmentEntry) -> SegmentFile {
     SegmentFile {
         path: dir.join(segment_name(partition, entry.lower)),
@@ -120,6 +121,7 @@ pub fn segment_file(dir: &Path, partition: PartitionId, entry: &SegmentEntry) ->
         bytes: entry.bytes,
         append_ts: entry.append_ts_min..entry.append_ts_max + 1,
         crc32c: entry.crc32c,
+        verified: Mutex::new(false),
         removal: OnceLock::new(),
     }
 }
@@ -190,7 +192,7 @@ impl State {
         self.streams.insert(id, stream);
     }
 
-    /// Forgets a stream; whether there was one.
+    /// Forgets a stream and returns it, if there was one.
     pub fn remove(&mut self, id: ObjectId) -> Option<Stream> {
         let stream = self.streams.remove(&id)?;
         Arc::make_mut(&mut self.uppers).remove(&id);
@@ -276,14 +278,5 @@ impl State {
     /// As [`State::pinned`], but never beyond the last group: a later one may be on its way.
     pub fn pinned_while_running(&self) -> u64 {
         self.pinned().unwrap_or(self.group_position).min(self.group_position)
-    }
-
-    pub fn stats(&self) -> LogStats {
-        let files = self.streams.values().flat_map(|s| &s.partitions).flat_map(Partition::segments);
-        let mut stats = LogStats { tail_bytes: self.tail_bytes, ..LogStats::default() };
-        for file in files {
-            (stats.segments, stats.segment_bytes) = (stats.segments + 1, stats.segment_bytes + file.bytes);
-        }
-        stats
     }
 }

@@ -8,21 +8,26 @@
 //!       ┌────────────┬────────────┬────────────┬─────────────────────────┐
 //!       │ "MPONDWAL" │ start      │ bytes      │ epoch of the first group│
 //!    32 ├────────────┴┬───────────┴┬───────┬───┴───┬─────────────────────┤
-//!       │ previous end│previous ts │ nonce │ crc   │ 0 (reserved)        │
+//!       │ previous end│previous ts │ nonce │ crc   │ catalog epoch       │
 //!       └─────────────┴────────────┴───────┴───────┴─────────────────────┘
 //! ```
 //!
 //! Invariants:
 //! - a file is named `.wal` only after its header is durable; `previous end` is where the file before it ends, so bytes
 //!   behind that place never count, and a missing file is noticed;
+//! - `catalog epoch` is where the last catalog record before this file is visible (0 = none): what was folded into the
+//!   store must reach at least to that of the oldest file;
 //! - a group lies in one file; it is acknowledged only after one `sync_data` that covers all of it;
-//! - a write or sync that fails once the group has begun ends the process ([`Env::fatal`]). Only a disk that is full
-//!   before that (a new file can't be made) is an ordinary error, and leaves the log as it was;
-//! - free files are kept for reuse, up to [`SPARES_MAX`]; their old frames carry another nonce.
+//! - a write or sync that fails once the group has begun ends the process ([`Env::fatal`]). Only when a new file can't be
+//!   made because the disk is full, or handles have run out, is it an ordinary error, and leaves the log as it was;
+//! - free files are kept for reuse, up to [`SPARES_MAX`]; their old frames carry another nonce;
+//! - files go from the oldest on, each durably before the next: what is left has no gap. One that can't be freed now is
+//!   freed later, and no later one before it. A failed sync of this directory ends the process too.
 
 use super::frame::{FRAME_ALIGN, Header, Kind, padded};
+use super::recovery::Recovered;
 use crate::Error;
-use crate::env::{Env, EnvFile};
+use crate::env::{Env, EnvFile, is_exhausted};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
@@ -38,6 +43,10 @@ const GATHER_BYTES_MAX: usize = 256 << 10;
 const SEGMENT_MAGIC: &[u8; 8] = b"MPONDWAL";
 const SUFFIX: &str = ".wal";
 const SPARE_PREFIX: &str = "spare-";
+/// A file that gets its header.
+const UNNAMED: &str = "next";
+/// A spare that is being made.
+const FILLING: &str = "filling";
 
 /// Why a group was not made durable.
 #[derive(Debug)]
@@ -67,6 +76,8 @@ pub struct Wal {
     epoch: u64,
     /// Time of the last group.
     append_ts: i64,
+    /// Epoch at which the last catalog record is visible.
+    catalog_epoch: u64,
 }
 
 #[derive(Debug)]
@@ -83,6 +94,8 @@ pub struct WalFiles {
     dir: PathBuf,
     segment_bytes: u64,
     list: Mutex<FileList>,
+    /// Held while files are freed or made in advance.
+    tidying: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -102,12 +115,14 @@ pub struct SegmentHeader {
     pub previous_end: u64,
     pub previous_ts: i64,
     pub nonce: u32,
+    pub catalog_epoch: u64,
 }
 
 impl Wal {
-    /// Continues after recovery: `end`, `epoch` and `append_ts` are what it found. The first group opens a new file.
-    pub fn new(files: Arc<WalFiles>, end: u64, epoch: u64, append_ts: i64) -> Wal {
-        Wal { files, active: None, end, epoch, append_ts }
+    /// Continues after recovery. The first group opens a new file.
+    pub fn new(files: Arc<WalFiles>, recovered: &Recovered) -> Wal {
+        let Recovered { end, epoch, append_ts, catalog_epoch, .. } = *recovered;
+        Wal { files, active: None, end, epoch, append_ts, catalog_epoch }
     }
 
     pub fn epoch(&self) -> u64 {
@@ -132,11 +147,14 @@ impl Wal {
             }
         }
         let commit = Header::mark(Kind::Commit, nonce, self.epoch, append_ts, start).encode();
-        active.write_group(group, &commit, start).map_err(|e| self.fatal("write to", &active.path, &e))?;
-        active.file.sync_data().map_err(|e| self.fatal("sync", &active.path, &e))?;
+        active.write_group(group, &commit, start).map_err(|e| self.files.fatal("write to", &active.path, &e))?;
+        active.file.sync_data().map_err(|e| self.files.fatal("sync", &active.path, &e))?;
         let end = start + bytes;
         active.write_proof(Header::mark(Kind::Proof, nonce, self.epoch, append_ts, end), end);
         (self.end, self.epoch, self.append_ts) = (end, self.epoch + 1, append_ts);
+        if group.iter().flat_map(|t| &t.headers).any(|(_, header)| header.kind == Kind::Catalog) {
+            self.catalog_epoch = self.epoch;
+        }
         Ok(start)
     }
 
@@ -163,20 +181,12 @@ impl Wal {
             previous_end: self.end,
             previous_ts: self.append_ts,
             nonce: self.files.env.random() as u32,
+            catalog_epoch: self.catalog_epoch,
         };
-        let active = self.files.create_segment(header).map_err(|e| match e.kind() {
-            io::ErrorKind::StorageFull => WalError::Refused(e),
-            _ => self.fatal("create a file in", &self.files.dir, &e),
-        })?;
+        let active = self.files.create_segment(header)?;
         self.end = header.start + FRAME_ALIGN as u64;
         self.active = Some(active);
         Ok(())
-    }
-
-    fn fatal(&self, doing: &str, path: &Path, error: &io::Error) -> WalError {
-        let message = format!("could not {doing} {}: {error}", path.display());
-        self.files.env.fatal(&message);
-        WalError::Fatal(message)
     }
 }
 
@@ -222,48 +232,63 @@ impl WalFiles {
         let mut spares = Vec::new();
         for name in env.list(&dir)? {
             let path = dir.join(&name);
-            let is_spare = name.starts_with(SPARE_PREFIX) && env.open(&path)?.len()? == segment_bytes;
-            if is_spare && spares.len() < SPARES_MAX {
+            if name.starts_with(SPARE_PREFIX) && is_spare(&*env, &path, segment_bytes)? && spares.len() < SPARES_MAX {
                 spares.push(path);
             } else if !name.ends_with(SUFFIX) {
                 env.remove_file(&path)?;
             }
         }
         let list = FileList { segments: segments.into(), spares, spares_made: 0 };
-        Ok(WalFiles { env, dir, segment_bytes, list: Mutex::new(list) })
+        Ok(WalFiles { env, dir, segment_bytes, list: Mutex::new(list), tidying: Mutex::default() })
     }
 
     /// Frees files that end at or before `pinned`, the position of the first frame still needed. The last file stays.
-    pub fn free_before(&self, pinned: u64) -> io::Result<()> {
-        while let Some(header) = self.take_free(pinned) {
-            let path = segment_path(&self.dir, header.start);
-            let reusable = header.bytes == self.segment_bytes && self.env.open(&path)?.len()? == header.bytes;
-            if reusable && self.list.lock().spares.len() < SPARES_MAX {
-                self.add_spare(&path)?;
-            } else {
-                self.env.remove_file(&path)?;
-                // One by one: a later file must not vanish durably before an earlier one.
-                self.env.sync_dir(&self.dir)?;
-            }
+    pub fn free_before(&self, pinned: u64) -> Result<(), WalError> {
+        let _tidying = self.tidying.lock();
+        while let Some(header) = self.first_free(pinned) {
+            let spare = self.free(&header)?;
+            let mut list = self.list.lock();
+            list.segments.pop_front();
+            list.spares.extend(spare);
         }
         Ok(())
     }
 
+    /// Removes a file, or makes it a spare.
+    fn free(&self, header: &SegmentHeader) -> Result<Option<PathBuf>, WalError> {
+        let path = segment_path(&self.dir, header.start);
+        let wanted = header.bytes == self.segment_bytes && self.list.lock().spares.len() < SPARES_MAX;
+        let is_whole = || Ok(self.env.open(&path)?.len()? == header.bytes);
+        let spare = (wanted && is_whole().map_err(WalError::Refused)?).then(|| self.spare_path());
+        let freed = match &spare {
+            Some(spare) => self.env.rename(&path, spare),
+            None => self.env.remove_file(&path),
+        };
+        freed.map_err(WalError::Refused)?;
+        // Before anyone writes into it: its old name must not come back with a new header.
+        self.sync_names()?;
+        Ok(spare)
+    }
+
     /// Makes a spare file if there is none, so that the commit thread need not.
-    pub fn prepare_spare(&self) -> io::Result<()> {
+    pub fn prepare_spare(&self) -> Result<(), WalError> {
+        let _tidying = self.tidying.lock();
         if !self.list.lock().spares.is_empty() {
             return Ok(());
         }
-        let path = self.dir.join("filling");
-        let made = self.env.create(&path).and_then(|file| {
+        let (filling, spare) = (self.dir.join(FILLING), self.spare_path());
+        let made = self.env.create_anew(&filling).and_then(|file| {
             file.fill_zero(self.segment_bytes)?;
-            file.sync_data()
+            file.sync_data()?;
+            self.env.rename(&filling, &spare)
         });
         if let Err(e) = made {
-            let _ = self.env.remove_file(&path);
-            return Err(e);
+            let _ = self.env.remove_file(&filling);
+            return Err(WalError::Refused(e));
         }
-        self.add_spare(&path)
+        self.sync_names()?;
+        self.list.lock().spares.push(spare);
+        Ok(())
     }
 
     /// Bytes of all files that hold frames.
@@ -271,66 +296,77 @@ impl WalFiles {
         self.list.lock().segments.iter().map(|s| s.bytes).sum()
     }
 
-    /// Number of those files.
-    pub fn count(&self) -> usize {
-        self.list.lock().segments.len()
-    }
-
-    fn take_free(&self, pinned: u64) -> Option<SegmentHeader> {
-        let mut list = self.list.lock();
+    fn first_free(&self, pinned: u64) -> Option<SegmentHeader> {
+        let list = self.list.lock();
         let first = list.segments.front()?;
         if list.segments.len() < 2 || first.start + first.bytes > pinned {
             return None;
         }
-        list.segments.pop_front()
+        Some(*first)
     }
 
-    fn add_spare(&self, from: &Path) -> io::Result<()> {
-        let name = {
-            let mut list = self.list.lock();
-            list.spares_made += 1;
-            format!("{SPARE_PREFIX}{:016x}-{}", self.env.random(), list.spares_made)
-        };
-        let path = self.dir.join(name);
-        self.env.rename(from, &path)?;
-        // Before anyone writes into it: its old name must not come back with a new header.
-        self.env.sync_dir(&self.dir)?;
-        self.list.lock().spares.push(path);
-        Ok(())
+    /// A name that is free.
+    fn spare_path(&self) -> PathBuf {
+        let mut list = self.list.lock();
+        list.spares_made += 1;
+        self.dir.join(format!("{SPARE_PREFIX}{:016x}-{}", self.env.random(), list.spares_made))
+    }
+
+    /// A failure is fatal: names that the commit thread relies on may be among those it lost.
+    fn sync_names(&self) -> Result<(), WalError> {
+        self.env.sync_dir(&self.dir).map_err(|e| self.fatal("sync", &self.dir, &e))
+    }
+
+    fn fatal(&self, doing: &str, path: &Path, error: &io::Error) -> WalError {
+        let message = format!("could not {doing} {}: {error}", path.display());
+        self.env.fatal(&message);
+        WalError::Fatal(message)
     }
 
     fn next_start(&self) -> u64 {
         self.list.lock().segments.back().map_or(0, |s| s.start + s.bytes)
     }
 
-    fn create_segment(&self, header: SegmentHeader) -> io::Result<Active> {
+    /// Up to its name a new file is nobody's, so what fails can be given up. After that it may be there after a crash.
+    fn create_segment(&self, header: SegmentHeader) -> Result<Active, WalError> {
         let spare = match header.bytes == self.segment_bytes {
             true => self.list.lock().spares.pop(),
             false => None,
         };
-        let unnamed = spare.clone().unwrap_or_else(|| self.dir.join("next"));
-        let file = match spare {
-            Some(path) => self.env.open(&path)?,
-            None => self.create_zeroed(&unnamed, header.bytes)?,
-        };
-        file.write_at(&header.encode(), 0)?;
-        file.sync_data()?;
+        let unnamed = spare.clone().unwrap_or_else(|| self.dir.join(UNNAMED));
         let path = segment_path(&self.dir, header.start);
-        self.env.rename_new(&unnamed, &path)?;
-        self.env.sync_dir(&self.dir)?;
+        let named = self.fill_segment(spare.as_deref(), &unnamed, &header).and_then(|file| {
+            self.env.rename_new(&unnamed, &path)?;
+            Ok(file)
+        });
+        let file = named.map_err(|e| {
+            // If this fails too, the next attempt or the next start does it.
+            let _ = self.env.remove_file(&unnamed);
+            if is_exhausted(&e) { WalError::Refused(e) } else { self.fatal("create a file in", &self.dir, &e) }
+        })?;
+        self.sync_names()?;
         self.list.lock().segments.push_back(header);
         Ok(Active { file, path, header })
     }
 
-    fn create_zeroed(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn EnvFile>> {
-        let file = self.env.create(path)?;
-        match file.fill_zero(bytes) {
-            Ok(()) => Ok(file),
-            Err(e) => {
-                self.env.remove_file(path)?;
-                Err(e)
+    /// A file with this header, durable, that has no name of the log's yet.
+    fn fill_segment(
+        &self,
+        spare: Option<&Path>,
+        unnamed: &Path,
+        header: &SegmentHeader,
+    ) -> io::Result<Box<dyn EnvFile>> {
+        let file = match spare {
+            Some(path) => self.env.open(path)?,
+            None => {
+                let file = self.env.create_anew(unnamed)?;
+                file.fill_zero(header.bytes)?;
+                file
             }
-        }
+        };
+        file.write_at(&header.encode(), 0)?;
+        file.sync_data()?;
+        Ok(file)
     }
 }
 
@@ -344,6 +380,7 @@ impl SegmentHeader {
         bytes[32..40].copy_from_slice(&self.previous_end.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.previous_ts.to_le_bytes());
         bytes[48..52].copy_from_slice(&self.nonce.to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.catalog_epoch.to_le_bytes());
         let crc = crc32c::crc32c(&bytes);
         bytes[52..56].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -365,8 +402,16 @@ impl SegmentHeader {
             previous_end: u64_at(32),
             previous_ts: u64_at(40) as i64,
             nonce: u32_at(48),
+            catalog_epoch: u64_at(56),
         })
     }
+}
+
+/// Whether a file can be reused. One with a second name may hold frames: renaming took two steps once, and a server that
+/// was killed between them left both names.
+fn is_spare(env: &dyn Env, path: &Path, bytes: u64) -> io::Result<bool> {
+    let file = env.open(path)?;
+    Ok(file.len()? == bytes && file.links()? == 1)
 }
 
 /// Path of the file that begins at `start`.

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::delta::Delta;
 use crate::operator::{Operator, check_predicate, evaluate_predicate, filter_delta};
 use crate::plan::Expr;
+use crate::row_error::{RowErrors, compute_rows};
 use arrow::datatypes::SchemaRef;
 
 #[derive(Debug)]
@@ -19,12 +20,13 @@ impl Filter {
 }
 
 impl Operator for Filter {
-    fn step(&mut self, inputs: Vec<Vec<Delta>>) -> Result<Vec<Delta>> {
+    fn step(&mut self, inputs: Vec<Vec<Delta>>, errors: &mut RowErrors) -> Result<Vec<Delta>> {
         let mut out = vec![];
         for delta in inputs.into_iter().flatten() {
-            let mask = evaluate_predicate(&self.predicate, &delta.batch)?;
-            let kept = filter_delta(delta, &mask)?;
-            out.extend((kept.rows() > 0).then_some(kept));
+            for (delta, mask) in compute_rows(delta, errors, &|batch| evaluate_predicate(&self.predicate, batch))? {
+                let kept = filter_delta(delta, &mask)?;
+                out.extend((kept.rows() > 0).then_some(kept));
+            }
         }
         Ok(out)
     }

@@ -3,6 +3,7 @@
 use crate::batch;
 use crate::delta::Delta;
 use crate::operator::Operator;
+use crate::row_error::RowErrors;
 use crate::{Error, Result};
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
@@ -35,7 +36,7 @@ impl Input {
 }
 
 impl Operator for Input {
-    fn step(&mut self, inputs: Vec<Vec<Delta>>) -> Result<Vec<Delta>> {
+    fn step(&mut self, inputs: Vec<Vec<Delta>>, _: &mut RowErrors) -> Result<Vec<Delta>> {
         inputs.into_iter().flatten().filter(|delta| delta.rows() > 0).map(|delta| self.project(delta)).collect()
     }
 }

@@ -7,9 +7,11 @@
 
 use crate::arrangement::{Arrangement, NONE, hash_keys};
 use crate::batch::{self, CHUNK_ROWS};
+use crate::consolidate::with_weights;
 use crate::delta::Delta;
 use crate::operator::{Operator, check_predicate, evaluate, evaluate_predicate, filter_delta, type_of};
 use crate::plan::Expr;
+use crate::row_error::{RowErrors, compute_rows};
 use crate::row_hash::RowHasher;
 use crate::state::{Namespace, StateReader, StateWriter};
 use crate::{Error, Result};
@@ -17,6 +19,8 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, SchemaRef};
 
+/// Bytes of joined rows that one step may make: they are held until the operators above have taken them.
+const STEP_BYTES_MAX: usize = 1 << 30;
 /// State tags of the two sides.
 const TAG_LEFT: u8 = b'l';
 const TAG_RIGHT: u8 = b'r';
@@ -71,23 +75,21 @@ impl Join {
 }
 
 impl Operator for Join {
-    fn step(&mut self, inputs: Vec<Vec<Delta>>) -> Result<Vec<Delta>> {
+    fn step(&mut self, inputs: Vec<Vec<Delta>>, errors: &mut RowErrors) -> Result<Vec<Delta>> {
         let [left, right] =
             <[Vec<Delta>; 2]>::try_from(inputs).map_err(|_| Error::Internal("a join has two inputs".into()))?;
-        let mut out = vec![];
-        for delta in left {
-            let (delta, keys) = self.left.key.of_delta(delta)?;
-            Matches::new(&delta, &self.right.rows, true).probe(&keys, &self.schema, self.filter.as_ref(), &mut out)?;
+        let mut out = Output { schema: &self.schema, filter: self.filter.as_ref(), deltas: vec![], bytes: 0, errors };
+        for (delta, keys) in self.left.key.of_deltas(left, out.errors)? {
+            Matches::new(&delta, &self.right.rows, true).probe(&keys, &mut out)?;
             self.left.rows.apply(&delta.batch, delta.weights.as_deref(), &keys)?;
         }
-        for delta in right {
-            let (delta, keys) = self.right.key.of_delta(delta)?;
-            Matches::new(&delta, &self.left.rows, false).probe(&keys, &self.schema, self.filter.as_ref(), &mut out)?;
+        for (delta, keys) in self.right.key.of_deltas(right, out.errors)? {
+            Matches::new(&delta, &self.left.rows, false).probe(&keys, &mut out)?;
             self.right.rows.apply(&delta.batch, delta.weights.as_deref(), &keys)?;
         }
         self.left.rows.settle()?;
         self.right.rows.settle()?;
-        Ok(out)
+        Ok(out.deltas)
     }
 
     fn save(&mut self, space: &Namespace, out: &mut dyn StateWriter) -> Result<()> {
@@ -127,12 +129,20 @@ impl JoinKey {
         self.exprs.iter().zip(&self.types).map(|(expr, data_type)| evaluate(expr, batch, data_type)).collect()
     }
 
-    /// The rows of `delta` that can match anything, and their key hashes.
-    fn of_delta(&self, delta: Delta) -> Result<(Delta, Vec<u128>)> {
-        let mut columns = self.columns(&delta.batch)?;
+    /// The rows that can match anything, and their key hashes.
+    fn of_deltas(&self, deltas: Vec<Delta>, errors: &mut RowErrors) -> Result<Vec<(Delta, Vec<u128>)>> {
+        let mut out = Vec::with_capacity(deltas.len());
+        for delta in deltas {
+            for (delta, columns) in compute_rows(delta, errors, &|batch| self.columns(batch))? {
+                out.push(self.matchable(delta, columns)?);
+            }
+        }
+        Ok(out)
+    }
+
+    fn matchable(&self, mut delta: Delta, mut columns: Vec<ArrayRef>) -> Result<(Delta, Vec<u128>)> {
         let nulls =
             columns.iter().fold(None, |all, column| NullBuffer::union(all.as_ref(), column.logical_nulls().as_ref()));
-        let mut delta = delta;
         if let Some(nulls) = nulls.filter(|nulls| !self.null_equals_null && nulls.null_count() > 0) {
             let mask = BooleanArray::new(nulls.into_inner(), None);
             columns = columns.iter().map(|c| Ok(arrow::compute::filter(c, &mask)?)).collect::<Result<_>>()?;
@@ -159,7 +169,7 @@ impl<'a> Matches<'a> {
     }
 
     /// Emits all pairs of equal keys.
-    fn probe(mut self, keys: &[u128], schema: &SchemaRef, filter: Option<&Expr>, out: &mut Vec<Delta>) -> Result<()> {
+    fn probe(mut self, keys: &[u128], out: &mut Output<'_>) -> Result<()> {
         for (row, key) in keys.iter().enumerate() {
             let mut slot = self.stored.first(*key);
             while slot != NONE {
@@ -169,30 +179,56 @@ impl<'a> Matches<'a> {
                 self.slots.push(slot);
                 slot = self.stored.next(slot);
                 if self.rows.len() == CHUNK_ROWS {
-                    self.emit(schema, filter, out)?;
+                    self.emit(out)?;
                 }
             }
         }
-        if self.rows.is_empty() { Ok(()) } else { self.emit(schema, filter, out) }
+        if self.rows.is_empty() { Ok(()) } else { self.emit(out) }
     }
 
-    fn emit(&mut self, schema: &SchemaRef, filter: Option<&Expr>, out: &mut Vec<Delta>) -> Result<()> {
+    fn emit(&mut self, out: &mut Output<'_>) -> Result<()> {
         let rows = self.rows.len();
         let given = batch::take_columns(self.delta.batch.columns(), std::mem::take(&mut self.rows))?;
         let stored = self.stored.gather(&self.slots)?;
         self.slots.clear();
         let (mut columns, right) = if self.delta_is_left { (given, stored) } else { (stored, given) };
         columns.extend(right);
-        let batch = batch::build(schema, columns, rows)?;
-        let delta = crate::consolidate::with_weights(batch, std::mem::take(&mut self.weights));
-        let delta = match filter {
-            Some(filter) => {
-                let mask = evaluate_predicate(filter, &delta.batch)?;
-                filter_delta(delta, &mask)?
-            }
-            None => delta,
-        };
-        out.extend((delta.rows() > 0).then_some(delta));
+        let batch = batch::build(out.schema, columns, rows)?;
+        out.push(with_weights(batch, std::mem::take(&mut self.weights)))
+    }
+}
+
+/// The joined rows of one step.
+struct Output<'a> {
+    schema: &'a SchemaRef,
+    filter: Option<&'a Expr>,
+    deltas: Vec<Delta>,
+    bytes: usize,
+    errors: &'a mut RowErrors,
+}
+
+impl Output<'_> {
+    /// Adds those joined rows that pass the filter.
+    ///
+    /// # Errors
+    /// `Limit` when the step has more than [`STEP_BYTES_MAX`].
+    fn push(&mut self, delta: Delta) -> Result<()> {
+        let Some(filter) = self.filter else { return self.keep(delta) };
+        for (delta, mask) in compute_rows(delta, self.errors, &|batch| evaluate_predicate(filter, batch))? {
+            self.keep(filter_delta(delta, &mask)?)?;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, delta: Delta) -> Result<()> {
+        self.bytes += delta.bytes();
+        if self.bytes > STEP_BYTES_MAX {
+            return Err(Error::Limit(format!(
+                "a join made more than {} MiB of rows from one batch of changes; join on a more selective key",
+                STEP_BYTES_MAX >> 20
+            )));
+        }
+        self.deltas.extend((delta.rows() > 0).then_some(delta));
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod union;
 use crate::batch;
 use crate::delta::Delta;
 use crate::plan::Expr;
+use crate::row_error::RowErrors;
 use crate::state::{Namespace, StateReader, StateWriter};
 use crate::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
@@ -23,8 +24,9 @@ use std::fmt::Debug;
 
 /// One operator with its state.
 pub(crate) trait Operator: Send + Debug {
-    /// One tick. `inputs`: the deltas of each child, left to right. After an error the operator must be discarded.
-    fn step(&mut self, inputs: Vec<Vec<Delta>>) -> Result<Vec<Delta>>;
+    /// One step. `inputs`: the deltas of each child, left to right. Rows that cannot be computed go to `errors`. After an
+    /// error of its own the operator must be discarded.
+    fn step(&mut self, inputs: Vec<Vec<Delta>>, errors: &mut RowErrors) -> Result<Vec<Delta>>;
 
     /// Writes what changed since the last save or load. Stateless operators have nothing to write.
     fn save(&mut self, _space: &Namespace, _out: &mut dyn StateWriter) -> Result<()> {

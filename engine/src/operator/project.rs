@@ -4,9 +4,10 @@
 use crate::delta::Delta;
 use crate::operator::{Operator, evaluate};
 use crate::plan::Expr;
+use crate::row_error::{RowErrors, compute_rows};
 use crate::{Error, Result, batch};
-use arrow::array::ArrayRef;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{FieldRef, SchemaRef};
 
 #[derive(Debug)]
 pub(crate) struct Project {
@@ -23,17 +24,20 @@ impl Project {
         Ok(Project { exprs: exprs.to_vec(), schema: schema.clone() })
     }
 
-    fn project(&self, delta: Delta) -> Result<Delta> {
-        let column =
-            |(expr, field): (&Expr, &arrow::datatypes::FieldRef)| evaluate(expr, &delta.batch, field.data_type());
+    fn project(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let column = |(expr, field): (&Expr, &FieldRef)| evaluate(expr, batch, field.data_type());
         let columns: Result<Vec<ArrayRef>> = self.exprs.iter().zip(self.schema.fields()).map(column).collect();
-        let batch = batch::build(&self.schema, columns?, delta.rows())?;
-        Ok(Delta { batch, weights: delta.weights })
+        batch::build(&self.schema, columns?, batch.num_rows())
     }
 }
 
 impl Operator for Project {
-    fn step(&mut self, inputs: Vec<Vec<Delta>>) -> Result<Vec<Delta>> {
-        inputs.into_iter().flatten().map(|delta| self.project(delta)).collect()
+    fn step(&mut self, inputs: Vec<Vec<Delta>>, errors: &mut RowErrors) -> Result<Vec<Delta>> {
+        let mut out = vec![];
+        for delta in inputs.into_iter().flatten() {
+            let parts = compute_rows(delta, errors, &|batch| self.project(batch))?;
+            out.extend(parts.into_iter().map(|(delta, batch)| Delta { batch, weights: delta.weights }));
+        }
+        Ok(out)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::delta::Delta;
 use crate::operator::Operator;
+use crate::row_error::RowErrors;
 use crate::{Result, batch};
 use arrow::datatypes::SchemaRef;
 
@@ -18,7 +19,7 @@ impl UnionAll {
 }
 
 impl Operator for UnionAll {
-    fn step(&mut self, inputs: Vec<Vec<Delta>>) -> Result<Vec<Delta>> {
+    fn step(&mut self, inputs: Vec<Vec<Delta>>, _: &mut RowErrors) -> Result<Vec<Delta>> {
         let relabel = |delta: Delta| {
             let batch = batch::build(&self.schema, delta.batch.columns().to_vec(), delta.rows())?;
             Ok(Delta { batch, weights: delta.weights })

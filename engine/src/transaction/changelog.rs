@@ -4,7 +4,7 @@
 //! each batch whole to the next partition.
 
 use super::own::encode_keys;
-use crate::batch::memory_bytes;
+use crate::batch::{copy_rows, memory_bytes};
 use crate::catalog::{Object, ObjectKind};
 use crate::consolidate::consolidate;
 use crate::delta::Delta;
@@ -17,6 +17,9 @@ use arrow::compute::{concat, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
 use std::sync::Arc;
 use twox_hash::XxHash3_64;
+
+/// A batch may keep this many bytes alive, besides twice its own, before it is copied.
+const SHARED_BYTES_MAX: usize = 4096;
 
 /// One write. User columns throughout; `Update`'s batches have the same number of rows.
 #[derive(Debug)]
@@ -33,6 +36,10 @@ impl Change {
             Change::Append(batch) | Change::Insert(batch) | Change::Delete(batch) => batch.num_rows(),
             Change::Update { before, .. } => before.num_rows(),
         }
+    }
+
+    pub(super) fn batches(&self) -> usize {
+        if matches!(self, Change::Update { .. }) { 2 } else { 1 }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -117,7 +124,7 @@ fn spread(object: &Object, batch: RecordBatch, turn: impl Fn() -> u32, out: &mut
     Ok(())
 }
 
-/// Gives `batch` the object's exact schema, or says what does not fit.
+/// Gives `batch` the object's exact schema and memory of its own, or says what does not fit.
 pub(super) fn conform(object: &Object, batch: RecordBatch) -> Result<RecordBatch> {
     if batch.num_columns() != object.columns.len() {
         let (got, want) = (batch.num_columns(), object.columns.len());
@@ -132,7 +139,14 @@ pub(super) fn conform(object: &Object, batch: RecordBatch) -> Result<RecordBatch
             return Err(Error::NullValue { column: column.name.clone(), relation: object.name.clone() });
         }
     }
-    Ok(RecordBatch::try_new(object.schema(), batch.columns().to_vec())?)
+    compact(RecordBatch::try_new(object.schema(), batch.columns().to_vec())?)
+}
+
+/// The rows in memory of their own, if they would keep much more alive than they take: that is all that is charged for.
+fn compact(batch: RecordBatch) -> Result<RecordBatch> {
+    let batch = crate::log::compact(batch)?;
+    let wasteful = batch.get_array_memory_size() > 2 * memory_bytes(&batch) + SHARED_BYTES_MAX;
+    if wasteful { copy_rows(&batch) } else { Ok(batch) }
 }
 
 /// A changelog batch: the rows of each part, interleaved row by row, with the part's weight.

@@ -11,8 +11,9 @@
 
 use crate::batch::interleave_rows;
 use crate::catalog::Object;
+use crate::row_hash::canonical_keys;
 use crate::{Error, ObjectId, Result};
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::row::{RowConverter, Rows, SortField};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -212,9 +213,9 @@ pub(super) fn key_states(
     Ok(states)
 }
 
-/// Order-preserving bytes of the key columns of every row.
+/// Bytes of the key columns of every row: the same for keys that are equal, and for no others.
 pub(super) fn encode_keys(batch: &RecordBatch, key: &[usize]) -> Result<Rows> {
-    let columns: Vec<ArrayRef> = key.iter().map(|column| batch.column(*column).clone()).collect();
+    let columns = canonical_keys(key.iter().map(|column| batch.column(*column).clone()).collect());
     let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
     Ok(RowConverter::new(fields)?.convert_columns(&columns)?)
 }

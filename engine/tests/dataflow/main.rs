@@ -8,9 +8,12 @@ mod types;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Int64Type};
+use datafusion_physical_expr::expressions::Column;
 use millpond_engine::dataflow::Dataflow;
 use millpond_engine::delta::Delta;
+use millpond_engine::plan::{Aggregate, AggregateKind, Plan};
 use millpond_engine::relation::{Relation, RelationSnapshot};
+use millpond_engine::row_error::RowErrors;
 use millpond_engine::state::{StateReader, StateWriter};
 use millpond_engine::{Error, ObjectId, Result};
 use query::{Generator, Query, object_types};
@@ -53,6 +56,7 @@ struct View {
     seed: u64,
     dataflow: Dataflow,
     relation: Relation,
+    errors: RowErrors,
 }
 
 impl View {
@@ -60,12 +64,14 @@ impl View {
         let plan = query.lower();
         let dataflow = Dataflow::new(&plan, &append_only, seed).unwrap();
         let relation = Relation::new(plan.schema(), plan.is_append_only(&append_only), None, seed);
-        View { query, seed, dataflow, relation }
+        View { query, seed, dataflow, relation, errors: RowErrors::default() }
     }
 
     fn step(&mut self, inputs: &HashMap<ObjectId, Vec<Delta>>) -> Result<Vec<Delta>> {
-        let out = self.dataflow.step(inputs)?;
+        let mut errors = RowErrors::default();
+        let out = self.dataflow.step(inputs, &mut errors)?;
         self.relation.apply(&out)?;
+        self.errors.apply(errors);
         Ok(out)
     }
 
@@ -78,6 +84,7 @@ impl View {
         let mut view = View::new(self.query.clone(), self.seed);
         view.dataflow.load(&store.0).unwrap();
         view.relation.load(&store.1).unwrap();
+        view.errors = self.errors.clone();
         view
     }
 
@@ -198,8 +205,11 @@ fn run(seed: u64) {
             assert_eq!(printed(&twin.step(&inputs).unwrap()), emitted, "restarted twin, tick {tick}, {context}");
         }
         out.iter().for_each(|delta| add_delta(&mut sum, delta));
-        let expected = view.query.evaluate(&objects);
+        let mut failed = 0;
+        let expected = view.query.evaluate(&objects, &mut failed);
         assert_eq!(sum, expected, "tick {tick}, {context}");
+        assert_eq!(view.errors.total(), failed, "rows that fail, tick {tick}, {context}");
+        assert_eq!(view.errors.example().is_some(), failed > 0, "tick {tick}, {context}");
         assert_eq!(view.rows(), expected, "relation, tick {tick}, {context}");
         if only_adds {
             assert!(emitted.iter().all(|(_, weight)| *weight > 0), "tick {tick}, {context}");
@@ -324,11 +334,14 @@ fn a_join_with_large_fan_out() {
     };
     let delta = |n: i64, weight: i64| Delta::weighted(batch_of(&object_types(), &rows(n)), vec![weight; n as usize]);
     let tick = |object: u32, delta: Delta| HashMap::from([(ObjectId(object), vec![delta])]);
-    let count = |deltas: &[Delta]| -> i64 { printed(deltas).iter().map(|(_, w)| w).sum() };
-    assert_eq!(count(&dataflow.step(&tick(1, delta(400, 1))).unwrap()), 0);
-    assert_eq!(count(&dataflow.step(&tick(2, delta(300, 1))).unwrap()), 2 * 200 * 150);
-    assert_eq!(count(&dataflow.step(&tick(1, delta(400, -1))).unwrap()), -2 * 200 * 150);
-    assert_eq!(count(&dataflow.step(&tick(1, delta(2, 1))).unwrap()), 2 * 150);
+    let mut count = |inputs| -> i64 {
+        let out = dataflow.step(&inputs, &mut RowErrors::default()).unwrap();
+        printed(&out).iter().map(|(_, w)| w).sum()
+    };
+    assert_eq!(count(tick(1, delta(400, 1))), 0);
+    assert_eq!(count(tick(2, delta(300, 1))), 2 * 200 * 150);
+    assert_eq!(count(tick(1, delta(400, -1))), -2 * 200 * 150);
+    assert_eq!(count(tick(1, delta(2, 1))), 2 * 150);
 }
 
 /// The groups of a large aggregate come, change and go; slots are reused.
@@ -359,7 +372,7 @@ fn many_groups_come_and_go() {
         changes.iter().for_each(|(row, n)| add(live, row.clone(), *n));
         let inputs = HashMap::from([(ObjectId(1), random_deltas(&mut random, &changes))]);
         view.step(&inputs).unwrap();
-        assert!(view.rows() == view.query.evaluate(&objects), "round {round}");
+        assert!(view.rows() == view.query.evaluate(&objects, &mut 0), "round {round}");
         view.save(&mut store);
         view = view.restarted(&store);
     }
@@ -379,7 +392,51 @@ fn too_many_retractions_are_an_error() {
     let keys = vec![(query::Scalar::Column(0), DataType::Int64)];
     let query = Query::Aggregate { input, keys, calls: vec![] };
     let mut dataflow = Dataflow::new(&query.lower(), &append_only, 1).unwrap();
-    assert!(matches!(dataflow.step(&HashMap::from([(ObjectId(1), vec![gone])])), Err(Error::Internal(_))));
+    let inputs = HashMap::from([(ObjectId(1), vec![gone])]);
+    assert!(matches!(dataflow.step(&inputs, &mut RowErrors::default()), Err(Error::Internal(_))));
+}
+
+/// The sum of one group passes its type and comes back; the other group's row is there all the time.
+#[test]
+fn a_result_that_does_not_fit_is_an_error_of_its_group() {
+    let types = [DataType::Int64, DataType::Int64];
+    let sum = Aggregate {
+        kind: AggregateKind::Sum,
+        argument: Some(Arc::new(Column::new("c1", 1))),
+        filter: None,
+        distinct: false,
+        argument_type: DataType::Int64,
+        output_type: DataType::Int64,
+    };
+    let plan = Plan::Aggregate {
+        input: Box::new(Plan::Input { object: ObjectId(1), columns: vec![0, 1], schema: schema_of(&types) }),
+        keys: vec![Arc::new(Column::new("c0", 0))],
+        aggregates: vec![sum],
+        schema: schema_of(&types),
+    };
+    let mut dataflow = Dataflow::new(&plan, &append_only, 1).unwrap();
+    let mut store = Store::default();
+    let (mut rows, mut errors) = (Rows::new(), RowErrors::default());
+    let mut step = |dataflow: &mut Dataflow, changes: &[(i64, i64, i64)]| {
+        let batch = pairs(&changes.iter().map(|(k, x, _)| (*k, *x)).collect::<Vec<_>>());
+        let delta = Delta::weighted(batch, changes.iter().map(|(_, _, weight)| *weight).collect());
+        let mut of_step = RowErrors::default();
+        let out = dataflow.step(&HashMap::from([(ObjectId(1), vec![delta])]), &mut of_step).unwrap();
+        out.iter().for_each(|delta| add_delta(&mut rows, delta));
+        errors.apply(of_step);
+        let rows: Vec<(Value, Value)> = rows.keys().map(|row| (row[0].clone(), row[1].clone())).collect();
+        (rows, errors.total(), errors.example().map(|e| e.message.clone()))
+    };
+    let row = |key, sum| (Value::Int(key), Value::Int(sum));
+    let out_of_range = Some("bigint out of range".to_string());
+    assert_eq!(step(&mut dataflow, &[(1, 5, 1), (2, i64::MAX, 1)]), (vec![row(1, 5), row(2, i64::MAX)], 0, None));
+    assert_eq!(step(&mut dataflow, &[(2, 1, 1), (3, 3, 1)]), (vec![row(1, 5), row(3, 3)], 1, out_of_range.clone()));
+    dataflow.save(&mut store).unwrap();
+    let mut dataflow = Dataflow::new(&plan, &append_only, 1).unwrap();
+    dataflow.load(&store).unwrap();
+    assert_eq!(step(&mut dataflow, &[(2, 7, 1), (1, 5, -1)]), (vec![row(3, 3)], 1, out_of_range));
+    let back = [(2, 7, -1), (2, i64::MAX, -1)];
+    assert_eq!(step(&mut dataflow, &back), (vec![row(2, 1), row(3, 3)], 0, None));
 }
 
 /// An append-only relation repeats rows of weight > 1 and keeps tiny appends in few chunks.
@@ -436,5 +493,18 @@ fn text_lookups_by_key() {
     let batch = batch_of(&[DataType::Utf8, DataType::Int64], &[row("x", 1), row("y", 2)]);
     relation.apply(&[Delta::inserts(batch)]).unwrap();
     let keys: ArrayRef = Arc::new(StringArray::from(vec!["y", "z", "x"]));
-    assert_eq!(relation.contains_keys(&[keys], 3).unwrap(), [true, false, true]);
+    assert_eq!(relation.contains_keys(std::slice::from_ref(&keys), 3).unwrap(), [true, false, true]);
+    let found = |relation: &Relation, keys: &[&str]| {
+        let keys: ArrayRef = Arc::new(StringArray::from(keys.to_vec()));
+        let len = keys.len();
+        rows_of(&relation.rows_with_keys(&[keys], len).unwrap())
+    };
+    assert_eq!(found(&relation, &["y", "z", "y"]), [row("y", 2)]);
+    assert!(found(&relation, &["z"]).is_empty());
+    let snapshot = relation.snapshot();
+    assert!(relation.is_at(&snapshot));
+    let batch = batch_of(&[DataType::Utf8, DataType::Int64], &[row("y", 2), row("y", 3)]);
+    relation.apply(&[Delta::weighted(batch, vec![-1, 1])]).unwrap();
+    assert!(!relation.is_at(&snapshot), "the index has moved on");
+    assert_eq!(found(&relation, &["y", "x"]), [row("x", 1), row("y", 3)]);
 }

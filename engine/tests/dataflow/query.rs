@@ -15,6 +15,10 @@ pub fn object_types() -> Vec<DataType> {
     vec![DataType::Int64, DataType::Utf8, DataType::Float64, DECIMAL, DataType::Int64]
 }
 
+/// The row cannot be computed.
+#[derive(Debug)]
+pub struct Failed;
+
 /// A scalar expression; integers are small, so nothing overflows.
 #[derive(Clone, Debug)]
 pub enum Scalar {
@@ -27,6 +31,8 @@ pub enum Scalar {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     Plus,
+    /// Fails on a divisor of 0.
+    Divide,
     Less,
     Equal,
     And,
@@ -45,6 +51,7 @@ impl Scalar {
             Scalar::Binary(left, op, right) => {
                 let op = match op {
                     Op::Plus => Operator::Plus,
+                    Op::Divide => Operator::Divide,
                     Op::Less => Operator::Lt,
                     Op::Equal => Operator::Eq,
                     Op::And => Operator::And,
@@ -56,17 +63,24 @@ impl Scalar {
         }
     }
 
-    fn evaluate(&self, row: &Row) -> Value {
-        match self {
+    fn evaluate(&self, row: &Row) -> Result<Value, Failed> {
+        Ok(match self {
             Scalar::Column(at) => row[*at].clone(),
             Scalar::Lit(value) => value.clone(),
-            Scalar::IsNull(inner) => Value::Bool(inner.evaluate(row) == Value::Null),
+            Scalar::IsNull(inner) => Value::Bool(inner.evaluate(row)? == Value::Null),
             Scalar::Binary(left, op, right) => {
-                let (left, right) = (left.evaluate(row), right.evaluate(row));
+                let left = left.evaluate(row)?;
+                // AND and OR guard what is on their right.
+                if matches!((op, &left), (Op::And, Value::Bool(false)) | (Op::Or, Value::Bool(true))) {
+                    return Ok(left);
+                }
+                let right = right.evaluate(row)?;
                 match (op, &left, &right) {
-                    (Op::And, Value::Bool(false), _) | (Op::And, _, Value::Bool(false)) => Value::Bool(false),
-                    (Op::Or, Value::Bool(true), _) | (Op::Or, _, Value::Bool(true)) => Value::Bool(true),
+                    (Op::And, _, Value::Bool(false)) => Value::Bool(false),
+                    (Op::Or, _, Value::Bool(true)) => Value::Bool(true),
                     (_, Value::Null, _) | (_, _, Value::Null) => Value::Null,
+                    (Op::Divide, _, Value::Int(0)) => return Err(Failed),
+                    (Op::Divide, Value::Int(a), Value::Int(b)) => Value::Int(a / b),
                     (Op::Plus, Value::Int(a), Value::Int(b)) => Value::Int(a + b),
                     (Op::Less, a, b) => Value::Bool(a < b),
                     (Op::Equal, a, b) => Value::Bool(a == b),
@@ -75,11 +89,11 @@ impl Scalar {
                     other => panic!("{other:?}"),
                 }
             }
-        }
+        })
     }
 
-    fn holds(&self, row: &Row) -> bool {
-        self.evaluate(row) == Value::Bool(true)
+    fn holds(&self, row: &Row) -> Result<bool, Failed> {
+        Ok(self.evaluate(row)? == Value::Bool(true))
     }
 }
 
@@ -157,8 +171,8 @@ impl Query {
         }
     }
 
-    /// The oracle.
-    pub fn evaluate(&self, objects: &BTreeMap<ObjectId, Rows>) -> Rows {
+    /// The oracle: the rows, and in `failed` how many cannot be computed.
+    pub fn evaluate(&self, objects: &BTreeMap<ObjectId, Rows>, failed: &mut i64) -> Rows {
         let mut out = Rows::new();
         match self {
             Query::Input { object, columns } => {
@@ -167,40 +181,61 @@ impl Query {
                 }
             }
             Query::Filter { input, predicate } => {
-                out = input.evaluate(objects).into_iter().filter(|(row, _)| predicate.holds(row)).collect();
+                for (row, n) in input.evaluate(objects, failed) {
+                    match predicate.holds(&row) {
+                        Ok(true) => add(&mut out, row, n),
+                        Ok(false) => {}
+                        Err(Failed) => *failed += n,
+                    }
+                }
             }
             Query::Project { input, exprs } => {
-                for (row, n) in input.evaluate(objects) {
-                    add(&mut out, exprs.iter().map(|(e, _)| e.evaluate(&row)).collect(), n);
+                for (row, n) in input.evaluate(objects, failed) {
+                    match exprs.iter().map(|(e, _)| e.evaluate(&row)).collect() {
+                        Ok(projected) => add(&mut out, projected, n),
+                        Err(Failed) => *failed += n,
+                    }
                 }
             }
             Query::Union { inputs } => {
-                for (row, n) in inputs.iter().flat_map(|input| input.evaluate(objects)) {
-                    add(&mut out, row, n);
+                for input in inputs {
+                    input.evaluate(objects, failed).into_iter().for_each(|(row, n)| add(&mut out, row, n));
                 }
             }
             Query::Join { left, right, on, filter, nulls } => {
-                let (left, right) = (left.evaluate(objects), right.evaluate(objects));
+                let (left, right) = (left.evaluate(objects, failed), right.evaluate(objects, failed));
                 for ((l, n), (r, m)) in left.iter().flat_map(|l| right.iter().map(move |r| (l, r))) {
                     let equal =
                         |(a, b): &(usize, usize)| l[*a].key() == r[*b].key() && (*nulls || l[*a] != Value::Null);
                     let row = [l.clone(), r.clone()].concat();
-                    if on.iter().all(equal) && filter.as_ref().is_none_or(|f| f.holds(&row)) {
-                        add(&mut out, row, n * m);
+                    if on.iter().all(equal) {
+                        match filter.as_ref().map_or(Ok(true), |f| f.holds(&row)) {
+                            Ok(true) => add(&mut out, row, n * m),
+                            Ok(false) => {}
+                            Err(Failed) => *failed += n * m,
+                        }
                     }
                 }
             }
             Query::Aggregate { input, keys, calls } => {
-                let mut groups: BTreeMap<Row, Vec<(Row, i64)>> = BTreeMap::new();
+                // Per group: what the rows feed each call.
+                let mut groups: BTreeMap<Row, Vec<(Vec<Option<Value>>, i64)>> = BTreeMap::new();
                 if keys.is_empty() {
                     groups.entry(vec![]).or_default();
                 }
-                for (row, n) in input.evaluate(objects) {
-                    let key = keys.iter().map(|(e, _)| e.evaluate(&row).key()).collect();
-                    groups.entry(key).or_default().push((row, n));
+                for (row, n) in input.evaluate(objects, failed) {
+                    let key: Result<Row, Failed> = keys.iter().map(|(e, _)| Ok(e.evaluate(&row)?.key())).collect();
+                    let fed: Result<Vec<_>, Failed> = calls.iter().map(|call| call.fed(&row)).collect();
+                    match (key, fed) {
+                        (Ok(key), Ok(fed)) => groups.entry(key).or_default().push((fed, n)),
+                        _ => *failed += n,
+                    }
                 }
                 for (key, rows) in groups {
-                    add(&mut out, key.into_iter().chain(calls.iter().map(|c| c.evaluate(&rows))).collect(), 1);
+                    let result = |(at, call): (usize, &Call)| {
+                        call.evaluate(rows.iter().filter_map(|(fed, n)| Some((fed[at].clone()?, *n))).collect())
+                    };
+                    add(&mut out, key.into_iter().chain(calls.iter().enumerate().map(result)).collect(), 1);
                 }
             }
         }
@@ -209,13 +244,20 @@ impl Query {
 }
 
 impl Call {
-    fn evaluate(&self, rows: &[(Row, i64)]) -> Value {
-        let passed = rows.iter().filter(|(row, _)| self.filter.as_ref().is_none_or(|f| f.holds(row)));
-        let Some(argument) = &self.argument else {
-            return Value::Int(passed.map(|(_, n)| n).sum());
-        };
-        let values = passed.map(|(row, n)| (argument.evaluate(row), *n)).filter(|(v, _)| *v != Value::Null);
-        let mut values: Vec<(Value, i64)> = values.collect();
+    /// What a row feeds the call: its argument, or anything for `count(*)`; nothing when FILTER keeps it out.
+    fn fed(&self, row: &Row) -> Result<Option<Value>, Failed> {
+        if !self.filter.as_ref().map_or(Ok(true), |f| f.holds(row))? {
+            return Ok(None);
+        }
+        let value = self.argument.as_ref().map(|argument| argument.evaluate(row)).transpose()?;
+        Ok(value.or(Some(Value::Bool(true))))
+    }
+
+    fn evaluate(&self, fed: Vec<(Value, i64)>) -> Value {
+        if self.argument.is_none() {
+            return Value::Int(fed.iter().map(|(_, n)| n).sum());
+        }
+        let mut values: Vec<(Value, i64)> = fed.into_iter().filter(|(v, _)| *v != Value::Null).collect();
         let ordered = values.iter().map(|(v, _)| v.clone());
         match self.kind {
             AggregateKind::Min => return ordered.min().unwrap_or(Value::Null),
@@ -294,6 +336,9 @@ impl Generator<'_> {
         let literal = Scalar::Lit(Value::Int(self.random.below(4) as i64 - 1));
         match self.column_of(types, &DataType::Int64) {
             None => literal,
+            Some(at) if self.random.chance(10) => {
+                Scalar::Binary(Box::new(Scalar::Lit(Value::Int(6))), Op::Divide, Box::new(Scalar::Column(at)))
+            }
             Some(at) if self.random.chance(50) => Scalar::Column(at),
             Some(at) => Scalar::Binary(Box::new(Scalar::Column(at)), Op::Plus, Box::new(literal)),
         }
@@ -407,7 +452,10 @@ impl Generator<'_> {
             (AggregateKind::Avg, _) => DataType::Float64,
             (AggregateKind::Sum, t) => t.clone(),
         };
-        let argument = Some(Scalar::Column(at));
+        let argument = match types[at] {
+            DataType::Int64 if self.random.chance(30) => Some(self.int(types)),
+            _ => Some(Scalar::Column(at)),
+        };
         Call { kind, argument, filter, distinct, argument_type: types[at].clone(), output_type }
     }
 }

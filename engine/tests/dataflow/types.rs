@@ -12,6 +12,7 @@ use millpond_engine::dataflow::Dataflow;
 use millpond_engine::delta::Delta;
 use millpond_engine::plan::{Aggregate, AggregateKind, Expr, Plan};
 use millpond_engine::relation::Relation;
+use millpond_engine::row_error::RowErrors;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -119,7 +120,7 @@ fn every_type_survives_retraction_and_restart() {
                 let (mut dataflow, mut relation) = new();
                 let mut store = (Store::default(), Store::default());
                 let step = |(d, r): (&mut Dataflow, &mut Relation), rows: &[u32], w| {
-                    r.apply(&d.step(&delta(rows, w)).unwrap())
+                    r.apply(&d.step(&delta(rows, w), &mut RowErrors::default()).unwrap())
                 };
                 step((&mut dataflow, &mut relation), &[0, 1, 2, 3, 3], 1).unwrap();
                 dataflow.save(&mut store.0).unwrap();

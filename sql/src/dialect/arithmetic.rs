@@ -1,8 +1,9 @@
 //! `+ − × ÷ %` that fail where Postgres fails: integers and floats out of range (22003), division by zero (22012).
 //!
 //! Integers: arrow's checked kernels. Floats: the IEEE result, refused when it is infinite and no operand was, or when
-//! the divisor is zero. Numeric division keeps [`QUOTIENT_SCALE_MIN`] digits after the point (Postgres: at least 16
-//! significant ones) and rounds half away from zero.
+//! the divisor is zero; a NaN is the one NaN there is, without a sign. Numeric division keeps [`QUOTIENT_SCALE_MIN`]
+//! digits after the point (Postgres: at least 16 significant ones) and rounds half away from zero; so does a product of
+//! numerics with more than [`PRODUCT_SCALE_MAX`] of them between them, which soon would not fit.
 
 use crate::error::Error;
 use crate::types::name_of;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 
 /// Digits after the point of a numeric quotient, unless an operand has more.
 const QUOTIENT_SCALE_MIN: i8 = 16;
+/// Digits after the point that a product of numerics keeps exactly.
+const PRODUCT_SCALE_MAX: i8 = 18;
 const PRECISION_MAX: u8 = 38;
 
 /// One operator over two operands of one type (numeric division: of two numeric types).
@@ -59,6 +62,15 @@ pub(super) fn quotient(left: &DataType, right: &DataType) -> Option<(DataType, D
     any.then(|| Some((numeric(left)?, numeric(right)?)))?
 }
 
+/// Whether a product of these types is rounded.
+pub(super) fn long_product(left: &DataType, right: &DataType) -> bool {
+    match (left, right) {
+        (DataType::Decimal128(_, left), DataType::Decimal128(_, right)) => left + right > PRODUCT_SCALE_MAX,
+        _ => false,
+    }
+}
+
+/// Of quotients, and of products that are rounded.
 fn quotient_scale(left: i8, right: i8) -> i8 {
     QUOTIENT_SCALE_MIN.max(left).max(right)
 }
@@ -113,13 +125,13 @@ impl ScalarUDFImpl for Arithmetic {
 impl Arithmetic {
     fn compute(&self, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
         match left.get().0.data_type() {
-            DataType::Decimal128(..) => divide_numeric(left, right),
+            DataType::Decimal128(..) => numeric(self.operator, left, right),
             DataType::Float32 => {
-                let is = Tests { infinite: f32::is_infinite, nan: f32::is_nan, zero: |v| v == 0.0 };
+                let is = Tests { infinite: f32::is_infinite, nan: f32::is_nan, zero: |v| v == 0.0, the_nan: f32::NAN };
                 self.floats::<Float32Type>(left, right, is)
             }
             DataType::Float64 => {
-                let is = Tests { infinite: f64::is_infinite, nan: f64::is_nan, zero: |v| v == 0.0 };
+                let is = Tests { infinite: f64::is_infinite, nan: f64::is_nan, zero: |v| v == 0.0, the_nan: f64::NAN };
                 self.floats::<Float64Type>(left, right, is)
             }
             _ => self.kernel(left, right),
@@ -163,6 +175,10 @@ impl Arithmetic {
         {
             return Err(ArrowError::ArithmeticOverflow("value out of range: overflow".into()));
         }
+        if values.values().iter().any(|value| (is.nan)(*value)) {
+            let canonical = |value| if (is.nan)(value) { is.the_nan } else { value };
+            return Ok(Arc::new(values.unary::<_, T>(canonical)));
+        }
         Ok(result)
     }
 }
@@ -172,32 +188,37 @@ struct Tests<N> {
     infinite: fn(N) -> bool,
     nan: fn(N) -> bool,
     zero: fn(N) -> bool,
+    the_nan: N,
 }
 
-fn divide_numeric(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
+/// A quotient or a product, with the digits after the point of [`quotient_scale`].
+fn numeric(operator: Operator, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
     let ((left, left_scalar), (right, right_scalar)) = (left.get(), right.get());
     let (left, right) = (left.as_primitive::<Decimal128Type>(), right.as_primitive::<Decimal128Type>());
     let scale = quotient_scale(left.scale(), right.scale());
+    let power = |digits: i8| i256::from_i128(10).checked_pow(digits.unsigned_abs().into()).ok_or_else(overflow);
+    let divides = operator == Operator::Divide;
     // (l·10^-ls) / (r·10^-rs) = (l·10^(scale + rs − ls) / r)·10^-scale, and scale ≥ ls.
-    let shift = u32::from((scale + right.scale() - left.scale()).unsigned_abs());
-    let factor = i256::from_i128(10).checked_pow(shift).ok_or_else(overflow)?;
+    // (l·10^-ls) · (r·10^-rs) = (l·r / 10^(ls + rs − scale))·10^-scale, and only products with ls + rs ≥ scale come here.
+    let factor = if divides { power(scale + right.scale() - left.scale())? } else { i256::ONE };
+    let divisor = if divides { i256::ONE } else { power((left.scale() + right.scale() - scale).max(0))? };
     let rows = if left_scalar { right.len() } else { left.len() };
-    let quotient = |row: usize| -> Result<Option<i128>, ArrowError> {
+    let result = |row: usize| -> Result<Option<i128>, ArrowError> {
         let (l, r) = (if left_scalar { 0 } else { row }, if right_scalar { 0 } else { row });
         if left.is_null(l) || right.is_null(r) {
             return Ok(None);
         }
-        if right.value(r) == 0 {
+        if divides && right.value(r) == 0 {
             return Err(ArrowError::DivideByZero);
         }
         let (l, r) = (i256::from_i128(left.value(l)), i256::from_i128(right.value(r)));
-        let scaled = l.checked_mul(factor).ok_or_else(overflow)?;
-        rounded(scaled, r).and_then(|q| q.to_i128()).map(Some).ok_or_else(overflow)
+        let (scaled, divisor) = if divides { (l.checked_mul(factor), r) } else { (l.checked_mul(r), divisor) };
+        rounded(scaled.ok_or_else(overflow)?, divisor).and_then(|q| q.to_i128()).map(Some).ok_or_else(overflow)
     };
-    let quotients = (0..rows).map(quotient).collect::<Result<Decimal128Array, _>>()?;
-    let quotients = quotients.with_precision_and_scale(PRECISION_MAX, scale)?;
-    quotients.validate_decimal_precision(PRECISION_MAX).map_err(|_| overflow())?;
-    Ok(Arc::new(quotients))
+    let results = (0..rows).map(result).collect::<Result<Decimal128Array, _>>()?;
+    let results = results.with_precision_and_scale(PRECISION_MAX, scale)?;
+    results.validate_decimal_precision(PRECISION_MAX).map_err(|_| overflow())?;
+    Ok(Arc::new(results))
 }
 
 /// `dividend / divisor`, half away from zero.
@@ -229,8 +250,12 @@ fn range_error(error: DataFusionError, data_type: &DataType) -> DataFusionError 
     }
 }
 
-/// `-x`, as `0 - x`.
+/// `-x`: of a float as `-1 * x`, which keeps its zeros and its NaN, of an integer as `0 - x`.
 pub(super) fn negative(data_type: &DataType, value: Expr) -> Result<Expr> {
+    if data_type.is_floating() {
+        let one = datafusion::common::ScalarValue::new_negative_one(data_type)?;
+        return Ok(Arithmetic::expr(Operator::Multiply, Expr::Literal(one, None), value));
+    }
     let zero = datafusion::common::ScalarValue::new_zero(data_type)?;
     Ok(Arithmetic::expr(Operator::Minus, Expr::Literal(zero, None), value))
 }
@@ -268,6 +293,9 @@ mod tests {
         assert!(compute(Operator::Multiply, floats(both), floats(vec![Some(10.0), Some(10.0)])).is_err());
         assert!(compute(Operator::Divide, floats(vec![Some(f64::NAN)]), floats(vec![Some(0.0)])).is_ok());
         assert!(compute(Operator::Divide, floats(vec![None]), floats(vec![Some(0.0)])).is_ok());
+        let infinity = floats(vec![Some(f64::INFINITY)]);
+        let difference = compute(Operator::Minus, infinity.clone(), infinity).unwrap();
+        assert_eq!(difference.as_primitive::<Float64Type>().value(0).to_bits(), f64::NAN.to_bits());
     }
 
     #[test]
@@ -285,5 +313,7 @@ mod tests {
             assert_eq!(result.as_primitive::<Decimal128Type>().value_as_string(0), quotient);
         }
         assert!(compute(Operator::Divide, numeric(10i128.pow(37), 0), numeric(1, 0)).is_err());
+        let product = compute(Operator::Multiply, numeric(15, 10), numeric(-1_000_000_000_5, 10)).unwrap();
+        assert_eq!(product.as_primitive::<Decimal128Type>().value_as_string(0), "-0.0000000015000000");
     }
 }

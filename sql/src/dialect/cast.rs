@@ -2,11 +2,12 @@
 //!
 //! - text → anything: Postgres' input syntax (`' 12 '`, `'yes'`, `'2013-01-01 10:00'`), refused with its errors;
 //! - anything → text: Postgres' output syntax, the one clients are sent (`boolean` is spelled out: `true`);
+//! - a difference of timestamps → an interval: of days and the rest of a day, as Postgres' differences are;
 //! - a number → an integer: rounded (`numeric` half away from zero, floats half to even), refused out of range.
 
 use crate::error::Error;
 use crate::types::name_of;
-use crate::value::{Cells, ColumnDecoder};
+use crate::value::{Cells, ColumnDecoder, interval_of_duration};
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringBuilder};
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{
@@ -39,8 +40,9 @@ impl PostgresCast {
 pub(super) fn differs(from: &DataType, to: &DataType) -> bool {
     let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     match (from, to) {
-        (from, DataType::Utf8) => !text(from) && is_value(from),
+        (from, DataType::Utf8) => !text(from),
         (from, to) if text(from) => is_value(to),
+        (DataType::Duration(_), DataType::Interval(IntervalUnit::MonthDayNano)) => true,
         (from, DataType::Int16 | DataType::Int32 | DataType::Int64) => is_number(from) && from != to,
         _ => false,
     }
@@ -62,6 +64,7 @@ fn is_value(data_type: &DataType) -> bool {
                 | T::Time64(TimeUnit::Microsecond)
                 | T::Timestamp(TimeUnit::Microsecond, _)
                 | T::Interval(IntervalUnit::MonthDayNano)
+                | T::List(_)
         )
 }
 
@@ -111,6 +114,10 @@ pub(crate) fn to_type(values: &ArrayRef, to: &DataType) -> crate::Result<ArrayRe
     }
     match to {
         DataType::Utf8 => to_text(values),
+        DataType::Interval(_) if matches!(values.data_type(), DataType::Duration(_)) => {
+            let micros = cast(values, &DataType::Duration(TimeUnit::Microsecond))?;
+            Ok(Arc::new(interval_of_duration(&micros)))
+        }
         DataType::Int16 if is_number(values.data_type()) => to_integer::<Int16Type>(values),
         DataType::Int32 if is_number(values.data_type()) => to_integer::<Int32Type>(values),
         DataType::Int64 if is_number(values.data_type()) => to_integer::<Int64Type>(values),

@@ -1,30 +1,46 @@
 //! PostgreSQL's meaning where DataFusion's differs: what overflows, how a cast rounds, what a literal's type is.
 //!
-//! Three places, by when the types are known:
+//! Four places, by when the types are known:
 //! - [`literal`] and [`spelling`]: on the syntax tree, before planning;
 //! - [`operator`]: while an operator is planned, where Postgres' *result type* is another;
 //! - [`meaning`]: an analyzer rule after type coercion, where the type is the same and the *value* is another. It runs
-//!   before constants are folded, so `1 / 0` and `x / y` fail alike, in queries and in views.
+//!   before constants are folded, so `1 / 0` and `x / y` fail alike, in queries and in views;
+//! - [`guard`]: on the optimised plan, where AND and OR decide what is computed at all.
 //!
 //! Whatever is not here means what DataFusion makes of it; `docs/sql.md` lists the differences that are left.
 
 mod age;
 mod arithmetic;
+mod calendar;
 mod cast;
+mod collation;
 mod date_bin;
+mod date_part;
+mod date_trunc;
+mod exact_total;
+mod float_extreme;
+mod float_function;
 mod format;
+mod guard;
+mod interval_scale;
 mod literal;
 mod meaning;
+mod now;
 mod only_value;
 mod operator;
-mod round;
+mod rounding;
+mod rowwise;
+mod sort_key;
 mod spelling;
 mod sum;
 mod template;
 mod template_read;
+mod timestamp_scale;
 mod zone;
 
 pub(crate) use cast::to_type;
+pub(crate) use collation::is_collation;
+pub(crate) use guard::{GuardedPlanner, guarded};
 pub(crate) use literal::{literal, narrow, narrow_item};
 pub(crate) use only_value::ONLY_VALUE;
 pub(crate) use spelling::{spell, union_of};
@@ -40,17 +56,36 @@ pub(crate) fn install(state: &mut SessionState) -> Result<()> {
     state.register_expr_planner(Arc::new(operator::Operators))?;
     // The functions replaced go first: under an alias they would survive, and a state copied from this one could
     // register them under their own name again.
-    for name in ["date_bin", "to_char", "to_date", "to_timestamp"] {
-        state.deregister_udf(name)?;
+    let functions = functions();
+    for function in &functions {
+        state.deregister_udf(function.name())?;
+        for alias in function.aliases() {
+            state.deregister_udf(alias)?;
+        }
     }
     state.deregister_udaf("sum")?;
-    state.register_udf(Arc::new(ScalarUDF::from(date_bin::DateBin::new())))?;
-    for kind in format::KINDS {
-        state.register_udf(Arc::new(ScalarUDF::from(format::Format::new(kind))))?;
+    for function in functions {
+        state.register_udf(Arc::new(function))?;
     }
-    state.register_udf(Arc::new(ScalarUDF::from(zone::Timezone::new())))?;
     state.register_udaf(Arc::new(AggregateUDF::from(only_value::OnlyValue::new())))?;
     state.register_udaf(Arc::new(AggregateUDF::from(sum::Sum::new())))?;
     state.add_analyzer_rule(Arc::new(meaning::PostgresMeaning));
     Ok(())
+}
+
+fn functions() -> Vec<ScalarUDF> {
+    let mut functions: Vec<ScalarUDF> = vec![
+        date_bin::DateBin::new().into(),
+        date_part::DatePart::new(false).into(),
+        date_part::DatePart::new(true).into(),
+        date_trunc::DateTrunc::new().into(),
+        now::Now::new(false).into(),
+        now::Now::new(true).into(),
+        timestamp_scale::TimestampScale::new().into(),
+        zone::Timezone::new().into(),
+    ];
+    functions.extend(format::KINDS.map(|kind| format::Format::new(kind).into()));
+    functions.extend(rounding::KINDS.map(|kind| rounding::Rounding::new(kind).into()));
+    functions.extend(float_function::functions().map(ScalarUDF::from));
+    functions
 }

@@ -3,14 +3,18 @@
 //! - `double precision` with `numeric`: in double precision (DataFusion would compare in `numeric(30,15)`, which most
 //!   doubles do not fit);
 //! - `numeric / numeric`: with Postgres' digits after the point;
+//! - `numeric * numeric` of more digits after the point than a product may keep;
 //! - `date ± interval`: a timestamp (DataFusion keeps the date and drops the hours);
+//! - `interval * number`, `interval / number`;
+//! - a date compared with a timestamp: in the timestamp's unit (DataFusion: nanoseconds, which end in 2262);
 //! - an untyped literal beside a number is read as that number: `'5' + 1`;
 //! - `a ^ b`: a power.
 
-use super::arithmetic::{Arithmetic, quotient};
+use super::arithmetic::{Arithmetic, long_product, quotient};
+use super::float_function::to_the_power;
+use super::interval_scale::scaled;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::functions::math::power;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, cast};
 use sqlparser::ast::BinaryOperator;
@@ -23,8 +27,26 @@ impl ExprPlanner for Operators {
         let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else {
             return Ok(PlannerResult::Original(expr));
         };
-        if matches!(expr.op, BinaryOperator::PGExp) {
-            return Ok(PlannerResult::Planned(to_the_power(expr.left, expr.right)));
+        if matches!(expr.op, BinaryOperator::PGExp)
+            && let Some(power) = to_the_power(expr.left.clone(), expr.right.clone())
+        {
+            return Ok(PlannerResult::Planned(power));
+        }
+        let span = |t: &DataType| matches!(t, DataType::Interval(_) | DataType::Duration(_));
+        match expr.op {
+            BinaryOperator::Multiply if span(&left) && right.is_numeric() => {
+                return Ok(PlannerResult::Planned(scaled(expr.left, expr.right, false)));
+            }
+            BinaryOperator::Multiply if left.is_numeric() && span(&right) => {
+                return Ok(PlannerResult::Planned(scaled(expr.right, expr.left, false)));
+            }
+            BinaryOperator::Divide if span(&left) && right.is_numeric() => {
+                return Ok(PlannerResult::Planned(scaled(expr.left, expr.right, true)));
+            }
+            BinaryOperator::Multiply if long_product(&left, &right) => {
+                return Ok(PlannerResult::Planned(Arithmetic::expr(Operator::Multiply, expr.left, expr.right)));
+            }
+            _ => {}
         }
         if matches!(expr.op, BinaryOperator::Divide)
             && let Some((numerator, divisor)) = quotient(&left, &right)
@@ -48,6 +70,8 @@ fn operands(operator: &BinaryOperator, left: (Expr, DataType), right: (Expr, Dat
         ((l, lt), (r, rt)) if decimal(lt) && rt.is_floating() => (cast(l, DataType::Float64), r),
         ((l, DataType::Date32), (r, DataType::Interval(_))) if sums => (cast(l, timestamp), r),
         ((l, DataType::Interval(_)), (r, DataType::Date32)) if sums => (l, cast(r, timestamp)),
+        ((l, DataType::Date32), (r, rt @ DataType::Timestamp(..))) if !arithmetic => (cast(l, rt.clone()), r),
+        ((l, lt @ DataType::Timestamp(..)), (r, DataType::Date32)) if !arithmetic => (l, cast(r, lt.clone())),
         ((l, lt), (r, rt)) if arithmetic && is_untyped(&l) && rt.is_numeric() && !lt.is_numeric() => {
             (cast(l, rt.clone()), r)
         }
@@ -60,9 +84,4 @@ fn operands(operator: &BinaryOperator, left: (Expr, DataType), right: (Expr, Dat
 
 fn is_untyped(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
-}
-
-/// In double precision, as Postgres does for everything but two numerics.
-fn to_the_power(base: Expr, exponent: Expr) -> Expr {
-    power().call(vec![cast(base, DataType::Float64), cast(exponent, DataType::Float64)])
 }

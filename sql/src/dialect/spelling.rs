@@ -1,5 +1,8 @@
 //! Spellings of Postgres that the planner does not know, put into words it does.
 
+use super::collation::unknown;
+use super::date_part::EXTRACT;
+use super::timestamp_scale::{DIGITS_MAX, TIMESTAMP_SCALE};
 use crate::error::{Error, Result};
 use crate::parser::parse_query;
 use crate::rewrite::string_literal;
@@ -50,6 +53,9 @@ pub(crate) fn spell(expr: &mut Expr) -> Result<()> {
             ));
         }
         Expr::Function(function) => {
+            if is(function, "round") || is(function, "trunc") {
+                digits_to_leave(function);
+            }
             if let Some((left, right)) = modulo(function) {
                 let op = BinaryOperator::Modulo;
                 let quotient = Expr::BinaryOp { left: Box::new(nested(left)), op, right: Box::new(nested(right)) };
@@ -60,18 +66,13 @@ pub(crate) fn spell(expr: &mut Expr) -> Result<()> {
                 *name = Ident::new(*known);
             }
         }
-        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: value, data_type, .. } => {
-            if let Some(length) = length_max(data_type) {
-                let text = Expr::Cast {
-                    kind: CastKind::Cast,
-                    expr: Box::new(std::mem::replace(value.as_mut(), null())),
-                    data_type: DataType::Text,
-                    array: false,
-                    format: None,
-                };
-                *expr = call("left", vec![text, Expr::Value(Value::Number(length.to_string(), false).into())]);
-            }
+        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, .. } => bounded(expr),
+        Expr::Extract { field, expr: time, .. } => {
+            let unit = Expr::Value(Value::SingleQuotedString(field.to_string().to_lowercase()).into());
+            let time = std::mem::replace(time.as_mut(), null());
+            *expr = call(EXTRACT, vec![unit, time]);
         }
+        Expr::Collate { collation, .. } => return Err(unknown(collation)),
         Expr::Value(value) => {
             if let Value::Number(digits, _) = &value.value {
                 if digits.contains(['e', 'E']) {
@@ -88,6 +89,28 @@ pub(crate) fn spell(expr: &mut Expr) -> Result<()> {
 
 fn null() -> Expr {
     Expr::Value(Value::Null.into())
+}
+
+/// `x::varchar(3)` is cut, `t::timestamp(3)` is rounded.
+fn bounded(expr: &mut Expr) {
+    let Expr::Cast { expr: value, data_type, .. } = expr else { return };
+    let number = |number: u64| Expr::Value(Value::Number(number.to_string(), false).into());
+    if let Some(length) = length_max(data_type) {
+        let text = Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(std::mem::replace(value.as_mut(), null())),
+            data_type: DataType::Text,
+            array: false,
+            format: None,
+        };
+        *expr = call("left", vec![text, number(length)]);
+    } else if let DataType::Timestamp(precision, _) = data_type
+        && let Some(digits) = precision.take()
+        && digits < DIGITS_MAX
+    {
+        let time = std::mem::replace(expr, null());
+        *expr = call(TIMESTAMP_SCALE, vec![time, number(digits)]);
+    }
 }
 
 fn nested(expr: Expr) -> Expr {
@@ -111,6 +134,18 @@ fn call(name: &str, arguments: Vec<Expr>) -> Expr {
 
 fn is(function: &Function, name: &str) -> bool {
     matches!(function.name.0.as_slice(), [ObjectNamePart::Identifier(part)] if part.value.eq_ignore_ascii_case(name))
+}
+
+/// A negative second argument is one literal, so that the type of the result can depend on it.
+fn digits_to_leave(function: &mut Function) {
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    if let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(places))] = list.args.as_mut_slice()
+        && let Expr::UnaryOp { op: UnaryOperator::Minus, expr } = places
+        && let Expr::Value(value) = expr.as_ref()
+        && let Value::Number(digits, _) = &value.value
+    {
+        *places = Expr::Value(Value::Number(format!("-{digits}"), false).into());
+    }
 }
 
 /// The operands of `mod(a, b)`.

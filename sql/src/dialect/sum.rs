@@ -1,35 +1,39 @@
-//! `sum` with Postgres' result types: `bigint` sums to `numeric`, smaller integers to `bigint`.
+//! `sum` with Postgres' result types (`bigint` sums to `numeric`, smaller integers to `bigint`) and range.
 //!
-//! Only the types are ours; accumulating is DataFusion's `sum` (in a view: the engine's). Coercion must be idempotent,
+//! Integers and numerics are added up in 128 bits and fail (22003) when these, or at the end the result's type, do not
+//! hold the sum; DataFusion's wrap around. Floats are added by DataFusion's own `sum`. Coercion must be idempotent,
 //! because it is asked again of its own result: so `integer` stays what it is, and is widened batch by batch.
 
+use super::exact_total::{Total, Totals};
 use crate::error::Error;
 use crate::types::name_of;
-use arrow::array::{ArrayRef, BooleanArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{Result, ScalarValue};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::Result;
 use datafusion::functions_aggregate::sum::Sum as DataFusionSum;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF, SetMonotonicity, Signature, StatisticsArgs,
-    Volatility,
+    Accumulator, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, SetMonotonicity, Signature, Volatility,
 };
+use std::sync::Arc;
 
 /// A sum of this type is `numeric(38,0)`: ten more digits.
 const BIGINT_AS_NUMERIC: DataType = DataType::Decimal128(28, 0);
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Sum {
-    inner: DataFusionSum,
+    floats: DataFusionSum,
     signature: Signature,
 }
 
 impl Sum {
     pub(super) fn new() -> Sum {
-        Sum { inner: DataFusionSum::new(), signature: Signature::user_defined(Volatility::Immutable) }
+        Sum { floats: DataFusionSum::new(), signature: Signature::user_defined(Volatility::Immutable) }
     }
+}
+
+fn is_exact(result: &DataType) -> bool {
+    matches!(result, DataType::Int64 | DataType::Decimal128(..))
 }
 
 impl AggregateUDFImpl for Sum {
@@ -50,7 +54,8 @@ impl AggregateUDFImpl for Sum {
             T::Int64 | T::UInt32 | T::UInt64 => BIGINT_AS_NUMERIC,
             T::Int8 | T::Int16 | T::Int32 | T::UInt8 | T::UInt16 | T::Null => T::Int32,
             T::Float16 | T::Float32 | T::Float64 => T::Float64,
-            T::Decimal32(..) | T::Decimal64(..) | T::Decimal128(..) | T::Decimal256(..) => argument.clone(),
+            T::Decimal32(precision, scale) | T::Decimal64(precision, scale) => T::Decimal128(*precision, *scale),
+            T::Decimal128(..) | T::Decimal256(..) => argument.clone(),
             other => {
                 return Err(Error::new("42883", format!("function sum({}) does not exist", name_of(other)))
                     .with_hint("It takes a number; cast the argument.")
@@ -62,34 +67,41 @@ impl AggregateUDFImpl for Sum {
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match types {
             [DataType::Int32] => Ok(DataType::Int64),
-            _ => self.inner.return_type(types),
+            _ => self.floats.return_type(types),
         }
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let widens = widens(&args);
-        let inner = self.inner.accumulator(args)?;
-        Ok(if widens { Box::new(Widened(inner)) } else { inner })
+        match is_exact(args.return_field.data_type()) {
+            true => Ok(Box::new(Total::new(args.return_field.data_type(), args.is_distinct))),
+            false => self.floats.accumulator(args),
+        }
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        self.inner.state_fields(args)
+        if !is_exact(args.return_field.data_type()) {
+            return self.floats.state_fields(args);
+        }
+        let state = Total::state_type(args.return_field.data_type(), args.is_distinct);
+        Ok(vec![Arc::new(Field::new(format_state_name(args.name, "total"), state, true))])
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        self.inner.groups_accumulator_supported(args)
+        !args.is_distinct
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        let widens = widens(&args);
-        let inner = self.inner.create_groups_accumulator(args)?;
-        Ok(if widens { Box::new(Widened(inner)) } else { inner })
+        match is_exact(args.return_field.data_type()) {
+            true => Ok(Box::new(Totals::new(args.return_field.data_type()))),
+            false => self.floats.create_groups_accumulator(args),
+        }
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let widens = widens(&args);
-        let inner = self.inner.create_sliding_accumulator(args)?;
-        Ok(if widens { Box::new(Widened(inner)) } else { inner })
+        match is_exact(args.return_field.data_type()) {
+            true => Ok(Box::new(Total::new(args.return_field.data_type(), args.is_distinct))),
+            false => self.floats.create_sliding_accumulator(args),
+        }
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -97,88 +109,10 @@ impl AggregateUDFImpl for Sum {
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
-        self.inner.order_sensitivity()
+        self.floats.order_sensitivity()
     }
 
     fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity {
-        self.inner.set_monotonicity(data_type)
-    }
-
-    fn value_from_stats(&self, statistics: &StatisticsArgs) -> Option<ScalarValue> {
-        self.inner.value_from_stats(statistics)
-    }
-}
-
-fn widens(args: &AccumulatorArgs) -> bool {
-    args.expr_fields.first().is_some_and(|field| field.data_type() == &DataType::Int32)
-}
-
-/// An accumulator of `bigint` that is given `integer`.
-#[derive(Debug)]
-struct Widened<A>(A);
-
-fn wide(values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
-    values.iter().map(|values| Ok(cast(values, &DataType::Int64)?)).collect()
-}
-
-impl Accumulator for Widened<Box<dyn Accumulator>> {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.0.update_batch(&wide(values)?)
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.0.evaluate()
-    }
-
-    fn size(&self) -> usize {
-        self.0.size()
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.0.state()
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.0.merge_batch(states)
-    }
-
-    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.0.retract_batch(&wide(values)?)
-    }
-
-    fn supports_retract_batch(&self) -> bool {
-        self.0.supports_retract_batch()
-    }
-}
-
-impl GroupsAccumulator for Widened<Box<dyn GroupsAccumulator>> {
-    fn update_batch(
-        &mut self,
-        values: &[ArrayRef],
-        group_indices: &[usize],
-        filter: Option<&BooleanArray>,
-        groups: usize,
-    ) -> Result<()> {
-        self.0.update_batch(&wide(values)?, group_indices, filter, groups)
-    }
-
-    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        self.0.evaluate(emit_to)
-    }
-
-    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        self.0.state(emit_to)
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef], group_indices: &[usize], groups: usize) -> Result<()> {
-        self.0.merge_batch(states, group_indices, groups)
-    }
-
-    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        self.0.convert_to_state(&wide(values)?, filter)
-    }
-
-    fn size(&self) -> usize {
-        self.0.size()
+        self.floats.set_monotonicity(data_type)
     }
 }

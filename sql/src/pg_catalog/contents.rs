@@ -5,8 +5,9 @@ use super::facts::{
     TABLESPACE, WASM_LANGUAGE, relation_kind, rule_oid,
 };
 use super::relation::{Cell, RELATIONS, Relation, Rows};
-use super::types::{TYPES, type_oid};
 use super::{information, names};
+use crate::value::oid::oid_of_type;
+use crate::value::pg_type::TYPES;
 use arrow::array::RecordBatch;
 use datafusion::common::Result;
 use datafusion::sql::sqlparser::keywords::{ALL_KEYWORDS, RESERVED_FOR_COLUMN_ALIAS};
@@ -223,8 +224,8 @@ fn functions(facts: &Facts, rows: &mut Rows) {
             ("provolatile", "i".into()),
             ("proparallel", "s".into()),
             ("pronargs", parameters.len().into()),
-            ("prorettype", type_oid(&function.signature.returns).into()),
-            ("proargtypes", Cell::list(parameters.iter().map(|(_, data_type)| type_oid(data_type)))),
+            ("prorettype", oid_of_type(&function.signature.returns).into()),
+            ("proargtypes", Cell::list(parameters.iter().map(|(_, data_type)| oid_of_type(data_type)))),
             ("proargnames", Cell::list(parameters.iter().map(|(name, _)| name.clone()))),
             ("prosrc", function.signature.name.clone().into()),
         ]);

@@ -10,7 +10,8 @@
 
 use super::SessionInfo;
 use super::relation::{RELATIONS, Relation};
-use super::types::{PgType, field_oid, type_by_oid, type_modifier, type_named};
+use crate::value::oid::oid_of_field;
+use crate::value::pg_type::{PgType, type_by_oid, type_modifier, type_named};
 use arrow::datatypes::Field;
 use millpond_engine::ObjectId;
 use millpond_engine::catalog::{Catalog, Object, ObjectKind};
@@ -182,7 +183,7 @@ pub(super) fn object_columns(object: &Object) -> Vec<ColumnFacts> {
     let column = |(at, field): (usize, &Arc<Field>)| ColumnFacts {
         name: field.name().clone(),
         number: at + 1,
-        pg_type: type_by_oid(field_oid(field)),
+        pg_type: type_by_oid(oid_of_field(field)),
         modifier: type_modifier(field.data_type()),
         not_null: !field.is_nullable() || key.contains(&at),
     };

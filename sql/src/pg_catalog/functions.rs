@@ -8,7 +8,8 @@ use super::facts::{Facts, PG_CATALOG, PUBLIC};
 use super::names;
 use super::relation::{Cell, arrow_type, field, to_array, to_cell};
 use super::text_functions;
-use super::types::{format_type, type_oid};
+use crate::value::oid::oid_of_type;
+use crate::value::pg_type::format_type;
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err};
@@ -152,14 +153,14 @@ const DEFINITIONS: &[Definition] = &[
     }),
     ("pg_get_function_result", "text", |facts, args| {
         let function = int(args, 0).and_then(|oid| facts.function(oid));
-        Ok(function.map(|f| format_type(type_oid(&f.signature.returns), None)).into())
+        Ok(function.map(|f| format_type(oid_of_type(&f.signature.returns), None)).into())
     }),
     ("pg_get_function_arguments", "text", function_arguments),
     ("pg_get_function_identity_arguments", "text", function_arguments),
     ("pg_get_functiondef", "text", |facts, args| {
         let Some(function) = int(args, 0).and_then(|oid| facts.function(oid)) else { return Ok(Cell::Null) };
         let name = names::name_of(facts, "regproc", i64::from(function.oid));
-        let returns = format_type(type_oid(&function.signature.returns), None);
+        let returns = format_type(oid_of_type(&function.signature.returns), None);
         let arguments = function_arguments(facts, args)?;
         let arguments = arguments.text().unwrap_or_default();
         Ok(format!("CREATE OR REPLACE FUNCTION {name}({arguments})\n RETURNS {returns}\n LANGUAGE wasm\n").into())
@@ -257,7 +258,7 @@ fn current_setting(facts: &Facts, args: &[Cell]) -> Result<Cell> {
 fn function_arguments(facts: &Facts, args: &[Cell]) -> Result<Cell> {
     let function = int(args, 0).and_then(|oid| facts.function(oid));
     let argument = |(name, data_type): &(String, DataType)| {
-        format!("{} {}", names::quote_ident(name), format_type(type_oid(data_type), None))
+        format!("{} {}", names::quote_ident(name), format_type(oid_of_type(data_type), None))
     };
     Ok(function.map(|f| f.signature.parameters.iter().map(argument).collect::<Vec<_>>().join(", ")).into())
 }

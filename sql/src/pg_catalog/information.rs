@@ -3,7 +3,8 @@
 use super::facts::{ColumnFacts, Facts, RelationFacts, relation_kind};
 use super::names;
 use super::relation::{Cell, Rows};
-use super::types::{format_type, type_oid};
+use crate::value::oid::oid_of_type;
+use crate::value::pg_type::format_type;
 use millpond_engine::catalog::ObjectKind;
 
 const NUMERIC: u32 = 1700;
@@ -203,7 +204,7 @@ fn routines(facts: &Facts, rows: &mut Rows) {
             ("routine_schema", module),
             ("routine_name", name.clone().into()),
             ("routine_type", "FUNCTION".into()),
-            ("data_type", format_type(type_oid(&function.signature.returns), None).into()),
+            ("data_type", format_type(oid_of_type(&function.signature.returns), None).into()),
             ("routine_body", "EXTERNAL".into()),
             ("external_name", name.clone().into()),
             ("external_language", "WASM".into()),
@@ -223,7 +224,7 @@ fn parameters(facts: &Facts, rows: &mut Rows) {
                 ("ordinal_position", position.into()),
                 ("parameter_mode", "IN".into()),
                 ("parameter_name", name.clone().into()),
-                ("data_type", format_type(type_oid(data_type), None).into()),
+                ("data_type", format_type(oid_of_type(data_type), None).into()),
             ]);
         }
     }

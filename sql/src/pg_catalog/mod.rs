@@ -26,12 +26,10 @@ mod rewrite;
 #[cfg(test)]
 mod tests;
 mod text_functions;
-mod types;
 
 pub use functions::functions;
 pub use provider::{information_schema, schema_provider};
 pub use rewrite::rewrite;
-pub use types::{PG_TYPE, field_oid, format_type, type_modifier, type_oid};
 
 /// What the catalog tells about the session that asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

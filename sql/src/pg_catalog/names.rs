@@ -3,7 +3,7 @@
 //! `public` and `pg_catalog` are on the search path, so their names need no schema.
 
 use super::facts::{Facts, INFORMATION_SCHEMA, KeyFacts, OWNER, PG_CATALOG, PUBLIC};
-use super::types::{TYPES, format_type, type_named};
+use crate::value::pg_type::{TYPES, format_type, type_named};
 
 /// Number of the only encoding.
 pub(super) const UTF8: i64 = 6;

@@ -3,7 +3,7 @@
 //! `columns.txt` holds one line per relation: `schema.name oid relkind column:type …`, as PostgreSQL 15 has them.
 //! A relation nobody fills is empty; it needs no code. Kind `f` is a set-returning function that is read as a table.
 
-use super::types::PG_TYPE;
+use crate::value::pg_type::PG_TYPE;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, ListArray, PrimitiveArray, RecordBatch, RecordBatchOptions,
     StringArray, new_null_array,

@@ -21,7 +21,7 @@ use super::fold;
 use super::functions::{EMPTY_IF_NULL, NAME_TO_OID, OID_TO_NAME};
 use super::relation::{Relation, relation};
 use super::text_functions::SUBSCRIPTS;
-use crate::dialect::ONLY_VALUE;
+use crate::dialect::{ONLY_VALUE, is_collation};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, ExceptSelectItem, Expr, Function,
     FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, LimitClause,
@@ -113,7 +113,7 @@ impl VisitorMut for Rewriter {
 impl Rewriter {
     fn rewritten(&self, expr: &mut Expr) -> Option<Expr> {
         match expr {
-            Expr::Collate { expr, .. } => Some((**expr).clone()),
+            Expr::Collate { expr, collation } if is_collation(collation) => Some((**expr).clone()),
             Expr::BinaryOp { op: op @ BinaryOperator::PGCustomBinaryOperator(_), .. } => {
                 if let Some(builtin) = builtin_operator(op) {
                     *op = builtin;

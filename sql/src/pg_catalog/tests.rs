@@ -295,7 +295,8 @@ async fn psql_prints_what_there_is() {
 async fn oids_and_names_are_known_by_their_metadata() {
     let batches =
         run(&context(), "SELECT c.oid, relname, relkind, c.oid::regclass AS r FROM pg_class c").await.unwrap();
-    let oids: Vec<u32> = batches[0].schema().fields().iter().map(|field| super::field_oid(field)).collect();
+    let oids: Vec<u32> =
+        batches[0].schema().fields().iter().map(|field| crate::value::oid::oid_of_field(field)).collect();
     assert_eq!(oids, [26, 19, 18, 25]);
 }
 

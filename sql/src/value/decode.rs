@@ -193,8 +193,14 @@ impl ColumnDecoder {
             Builder::Int16(b) => b.append_value(i16::from_be_bytes(fixed(bytes).ok_or_else(wrong)?)),
             Builder::Int32(b) => b.append_value(i32::from_be_bytes(fixed(bytes).ok_or_else(wrong)?)),
             Builder::Int64(b) => b.append_value(i64::from_be_bytes(fixed(bytes).ok_or_else(wrong)?)),
-            Builder::Float32(b) => b.append_value(f32::from_be_bytes(fixed(bytes).ok_or_else(wrong)?)),
-            Builder::Float64(b) => b.append_value(f64::from_be_bytes(fixed(bytes).ok_or_else(wrong)?)),
+            Builder::Float32(b) => {
+                let value = f32::from_be_bytes(fixed(bytes).ok_or_else(wrong)?);
+                b.append_value(if value.is_nan() { f32::NAN } else { value });
+            }
+            Builder::Float64(b) => {
+                let value = f64::from_be_bytes(fixed(bytes).ok_or_else(wrong)?);
+                b.append_value(if value.is_nan() { f64::NAN } else { value });
+            }
             Builder::Decimal(b, precision, scale) => {
                 b.append_value(parse_numeric_binary(bytes, *precision, *scale).map_err(number)?);
             }

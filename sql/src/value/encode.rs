@@ -258,7 +258,8 @@ fn values_of(field: &Field, array: &ArrayRef, zone_seconds: i32) -> Result<Value
     })
 }
 
-fn interval_of_duration(micros: &ArrayRef) -> IntervalMonthDayNanoArray {
+/// A difference of timestamps, in microseconds, as days and the rest of a day.
+pub fn interval_of_duration(micros: &ArrayRef) -> IntervalMonthDayNanoArray {
     micros.as_primitive::<DurationMicrosecondType>().unary(|micros: i64| {
         let days = micros / MICROS_PER_DAY;
         let rest = micros % MICROS_PER_DAY;

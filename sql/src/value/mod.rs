@@ -8,7 +8,9 @@ mod decode;
 mod encode;
 mod number;
 pub mod oid;
+pub mod pg_type;
 
 pub use datetime::zone_offset_seconds;
 pub use decode::{ColumnDecoder, decode_parameter, quoted, utf8};
 pub use encode::Cells;
+pub(crate) use encode::interval_of_duration;

@@ -393,14 +393,14 @@ pub fn parse_integer(text: &[u8]) -> Result<i64, NumberError> {
     if negative { Ok(value) } else { value.checked_neg().ok_or(NumberError::OutOfRange) }
 }
 
-/// Reads a float as Postgres does: decimal notation, `NaN`, `Infinity`, `inf`.
+/// Reads a float as Postgres does: decimal notation, `NaN`, `Infinity`, `inf`. There is one NaN, without a sign.
 pub fn parse_float(text: &[u8]) -> Result<f64, NumberError> {
     let text = std::str::from_utf8(text).map_err(|_| NumberError::Syntax)?.trim();
     let value: f64 = text.parse().map_err(|_| NumberError::Syntax)?;
     if value.is_infinite() && !text.to_ascii_lowercase().contains("inf") {
         return Err(NumberError::OutOfRange);
     }
-    Ok(value)
+    Ok(if value.is_nan() { f64::NAN } else { value })
 }
 
 #[cfg(test)]

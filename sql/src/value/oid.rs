@@ -3,6 +3,7 @@
 //! A field's metadata `pg_type` (`oid`, `name`, `char`, `regclass`, …) overrides the type shown to the client; the
 //! catalog tables use it. Types without a Postgres twin are shown as text.
 
+use super::pg_type::{PG_TYPE, TYPES, type_by_oid, type_named};
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 // OIDs as in Postgres' `pg_type`.
@@ -34,86 +35,38 @@ pub const REGTYPE: u32 = 2206;
 pub const RECORD: u32 = 2249;
 pub const UUID: u32 = 2950;
 
-/// (name, OID, bytes or -1, OID of the array type or 0)
-const TYPES: &[(&str, u32, i16, u32)] = &[
-    ("bool", BOOL, 1, 1000),
-    ("bytea", BYTEA, -1, 1001),
-    ("char", CHAR, 1, 1002),
-    ("name", NAME, 64, 1003),
-    ("int8", INT8, 8, 1016),
-    ("int2", INT2, 2, 1005),
-    ("int4", INT4, 4, 1007),
-    ("regproc", REGPROC, 4, 1008),
-    ("text", TEXT, -1, 1009),
-    ("oid", OID, 4, 1028),
-    ("tid", 27, 6, 1010),
-    ("xid", XID, 4, 1011),
-    ("cid", 29, 4, 1012),
-    ("json", JSON, -1, 199),
-    ("jsonb", 3802, -1, 3807),
-    ("float4", FLOAT4, 4, 1021),
-    ("float8", FLOAT8, 8, 1022),
-    ("unknown", UNKNOWN, -2, 0),
-    ("aclitem", 1033, 12, 1034),
-    ("bpchar", BPCHAR, -1, 1014),
-    ("varchar", VARCHAR, -1, 1015),
-    ("date", DATE, 4, 1182),
-    ("time", TIME, 8, 1183),
-    ("timestamp", TIMESTAMP, 8, 1115),
-    ("timestamptz", TIMESTAMPTZ, 8, 1185),
-    ("interval", INTERVAL, 16, 1187),
-    ("numeric", NUMERIC, -1, 1231),
-    ("regprocedure", 2202, 4, 2207),
-    ("regoper", 2203, 4, 2208),
-    ("regclass", REGCLASS, 4, 2210),
-    ("regtype", REGTYPE, 4, 2211),
-    ("regnamespace", 4089, 4, 4090),
-    ("regrole", 4096, 4, 4097),
-    ("record", RECORD, -1, 2287),
-    ("uuid", UUID, 16, 2951),
-    ("pg_node_tree", 194, -1, 0),
-    ("int2vector", 22, -1, 1006),
-    ("oidvector", 30, -1, 1013),
-    ("anyarray", 2277, -1, 0),
-];
+const TEXT_ARRAY: u32 = 1009;
 
 /// OID of a type name as used in `pg_type` metadata; `_name` and `name[]` are arrays.
 pub fn oid_of_name(name: &str) -> Option<u32> {
-    let by_name = |name: &str| TYPES.iter().find(|t| t.0 == name);
-    match name.strip_prefix('_').or_else(|| name.strip_suffix("[]")) {
-        Some(element) => by_name(element).map(|t| t.3).filter(|oid| *oid != 0),
-        None => by_name(name).map(|t| t.1),
+    match name.strip_prefix('_') {
+        Some(element) => type_named(element).map(|t| t.array).filter(|oid| *oid != 0),
+        None => type_named(name).map(|t| t.oid),
     }
 }
 
 /// Name of a type for messages.
 pub fn name_of_oid(oid: u32) -> &'static str {
     match oid {
-        BOOL => "boolean",
-        INT2 => "smallint",
-        INT4 => "integer",
-        INT8 => "bigint",
-        FLOAT4 => "real",
-        FLOAT8 => "double precision",
         TIMESTAMP => "timestamp",
-        TIMESTAMPTZ => "timestamp with time zone",
-        _ => TYPES.iter().find(|t| t.1 == oid).map_or("unknown", |t| t.0),
+        TIME => "time",
+        _ => type_by_oid(oid).map_or("unknown", |t| t.display),
     }
 }
 
 /// Array type of an element type; text[] when there is none.
 pub fn array_of(element: u32) -> u32 {
-    TYPES.iter().find(|t| t.1 == element && t.3 != 0).map_or(1009, |t| t.3)
+    type_by_oid(element).map(|t| t.array).filter(|oid| *oid != 0).unwrap_or(TEXT_ARRAY)
 }
 
 /// Element type of an array type.
 pub fn element_of(array: u32) -> Option<u32> {
-    TYPES.iter().find(|t| t.3 == array && array != 0).map(|t| t.1)
+    TYPES.iter().find(|t| t.array == array && array != 0).map(|t| t.oid)
 }
 
 /// Bytes of a value, -1 when they vary.
 pub fn size_of_oid(oid: u32) -> i16 {
-    TYPES.iter().find(|t| t.1 == oid).map_or(-1, |t| t.2)
+    type_by_oid(oid).map_or(-1, |t| t.length)
 }
 
 /// The Postgres type a value of this Arrow type is sent as.
@@ -152,7 +105,7 @@ pub fn oid_of_type(data_type: &DataType) -> u32 {
 
 /// As [`oid_of_type`], unless the field's `pg_type` metadata says otherwise.
 pub fn oid_of_field(field: &Field) -> u32 {
-    match field.metadata().get("pg_type").and_then(|name| oid_of_name(name)) {
+    match field.metadata().get(PG_TYPE).and_then(|name| oid_of_name(name)) {
         Some(oid) => oid,
         None => oid_of_type(field.data_type()),
     }

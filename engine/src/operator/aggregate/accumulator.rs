@@ -11,7 +11,7 @@ use crate::operator::{evaluate, evaluate_predicate, type_of};
 use crate::plan::{Aggregate, AggregateKind, Expr};
 use crate::state::{Cursor, Namespace, StateReader, StateWriter};
 use crate::{Error, Result, batch};
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::filter;
 use arrow::datatypes::{DataType, SchemaRef};
 use std::fmt::Debug;
@@ -100,36 +100,44 @@ impl Call {
         Ok(Call { argument, filter: aggregate.filter.clone(), output_type: aggregate.output_type.clone(), accumulator })
     }
 
-    /// Feeds the rows of `batch` that pass FILTER and whose argument is not NULL.
-    pub fn update(&mut self, batch: &RecordBatch, slots: &[u32], weights: Option<&[i64]>) -> Result<()> {
-        let Some(filter_expr) = &self.filter else {
-            return self.feed(batch, slots, weights);
+    /// Computes what the rows of `batch` that pass FILTER and whose argument is not NULL feed.
+    pub fn read(&self, batch: &RecordBatch) -> Result<Fed> {
+        let passing = match &self.filter {
+            Some(predicate) => {
+                Some(evaluate_predicate(predicate, batch)?).filter(|mask| mask.true_count() < mask.len())
+            }
+            None => None,
         };
-        let mask = evaluate_predicate(filter_expr, batch)?;
-        if mask.true_count() == mask.len() {
-            return self.feed(batch, slots, weights);
-        }
-        let kept = arrow::compute::filter_record_batch(batch, &mask)?;
-        if kept.num_rows() == 0 {
-            return Ok(());
-        }
-        let weights = weights.map(|weights| select(weights, &mask));
-        self.feed(&kept, &select(slots, &mask), weights.as_deref())
+        let Some((expr, data_type)) = &self.argument else {
+            return Ok(Fed { rows: passing.map(|mask| set_rows(&mask)), argument: None });
+        };
+        let argument = match &passing {
+            Some(mask) => evaluate(expr, &arrow::compute::filter_record_batch(batch, mask)?, data_type)?,
+            None => evaluate(expr, batch, data_type)?,
+        };
+        let rows = passing.map(|mask| set_rows(&mask));
+        let Some(nulls) = argument.logical_nulls().filter(|nulls| nulls.null_count() > 0) else {
+            return Ok(Fed { rows, argument: Some(argument) });
+        };
+        let given = BooleanArray::new(nulls.into_inner(), None);
+        let rows = rows.map_or_else(|| set_rows(&given), |rows| set_rows(&given).iter().map(|at| rows[*at]).collect());
+        Ok(Fed { rows: Some(rows), argument: Some(filter(&argument, &given)?) })
     }
 
-    fn feed(&mut self, batch: &RecordBatch, slots: &[u32], weights: Option<&[i64]>) -> Result<()> {
-        let Some((expr, data_type)) = &self.argument else {
-            return self.accumulator.update(&Update { slots, weights, argument: None });
+    /// Feeds what was read off a batch whose rows belong to `slots`.
+    pub fn update(&mut self, fed: &Fed, slots: &[u32], weights: Option<&[i64]>) -> Result<()> {
+        let argument = fed.argument.as_ref();
+        let Some(rows) = &fed.rows else {
+            return self.accumulator.update(&Update { slots, weights, argument });
         };
-        let argument = evaluate(expr, batch, data_type)?;
-        let Some(nulls) = argument.logical_nulls().filter(|nulls| nulls.null_count() > 0) else {
-            return self.accumulator.update(&Update { slots, weights, argument: Some(&argument) });
-        };
-        let mask = BooleanArray::new(nulls.into_inner(), None);
-        let argument = filter(&argument, &mask)?;
-        let weights = weights.map(|weights| select(weights, &mask));
-        let slots = select(slots, &mask);
-        self.accumulator.update(&Update { slots: &slots, weights: weights.as_deref(), argument: Some(&argument) })
+        let slots: Vec<u32> = rows.iter().map(|row| slots[*row]).collect();
+        let weights: Option<Vec<i64>> = weights.map(|weights| rows.iter().map(|row| weights[*row]).collect());
+        self.accumulator.update(&Update { slots: &slots, weights: weights.as_deref(), argument })
+    }
+
+    /// A NULL as the plan types the result.
+    pub fn null(&self) -> ArrayRef {
+        new_null_array(&self.output_type, 1)
     }
 
     /// The results of these groups, as the plan types them.
@@ -138,8 +146,17 @@ impl Call {
     }
 }
 
-fn select<T: Copy>(values: &[T], mask: &BooleanArray) -> Vec<T> {
-    mask.values().set_indices().map(|row| values[row]).collect()
+/// What a batch feeds an accumulator.
+#[derive(Debug)]
+pub(crate) struct Fed {
+    /// The rows that count; `None` = all.
+    rows: Option<Vec<usize>>,
+    /// Their values.
+    argument: Option<ArrayRef>,
+}
+
+fn set_rows(mask: &BooleanArray) -> Vec<usize> {
+    mask.values().set_indices().collect()
 }
 
 /// What the argument is cast to before it is fed: sums and averages compute in their result's kind of number.

@@ -9,6 +9,7 @@ mod count;
 mod distinct;
 mod exact_sum;
 mod min_max;
+mod results;
 mod sum;
 mod table;
 
@@ -18,13 +19,15 @@ use crate::consolidate::with_weights;
 use crate::delta::Delta;
 use crate::operator::{Operator, evaluate, type_of};
 use crate::plan::{Aggregate, Expr};
+use crate::row_error::{RowErrors, compute_rows};
 use crate::row_hash::{RowHasher, canonical_keys};
 use crate::state::{Cursor, Namespace, StateReader, StateWriter, damaged, put_sized, split_slot};
 use crate::{Error, Result};
-use accumulator::Call;
-use arrow::array::{Array, ArrayRef};
-use arrow::compute::{concat, interleave};
+use accumulator::{Call, Fed};
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::interleave;
 use arrow::datatypes::{DataType, SchemaRef};
+use results::Results;
 use table::AggTable;
 
 /// State tag of groups: suffix = slot (u32 BE), value = key (sized), row count (i64), accumulators in order.
@@ -41,15 +44,15 @@ pub(crate) struct AggregateOperator {
     schema: SchemaRef,
     hasher: RowHasher,
     table: AggTable,
-    old: OldResults,
+    /// Results of groups as they were before the step, in the order in which they were touched.
+    old: Vec<Results>,
 }
 
-/// Results of groups as they were before the tick.
-#[derive(Debug, Default)]
-struct OldResults {
-    slots: Vec<u32>,
-    /// Per noted batch of slots, one array per call.
-    parts: Vec<Vec<ArrayRef>>,
+/// What is computed of a batch before any state changes.
+struct Read {
+    keys: Vec<ArrayRef>,
+    /// Per call.
+    fed: Vec<Fed>,
 }
 
 impl AggregateOperator {
@@ -71,34 +74,34 @@ impl AggregateOperator {
             schema: schema.clone(),
             hasher: RowHasher::new(seed),
             table: AggTable::new(&key_types)?,
-            old: OldResults::default(),
+            old: vec![],
             keys,
         })
     }
 
+    /// Computes the keys of the rows and what they feed the calls.
+    fn read(&self, batch: &RecordBatch) -> Result<Read> {
+        let keys: Result<Vec<ArrayRef>> = self.keys.iter().map(|(e, t)| evaluate(e, batch, t)).collect();
+        let fed = self.calls.iter().map(|call| call.read(batch)).collect::<Result<_>>()?;
+        Ok(Read { keys: canonical_keys(keys?), fed })
+    }
+
     /// Adds the rows of one delta to their groups.
-    fn update(&mut self, delta: &Delta) -> Result<()> {
-        let columns: Result<Vec<ArrayRef>> = self.keys.iter().map(|(e, t)| evaluate(e, &delta.batch, t)).collect();
-        let columns = canonical_keys(columns?);
-        let hashes = self.hasher.hash_rows(&columns, delta.rows())?;
-        let slots = self.table.locate(&columns, &hashes)?;
+    fn update(&mut self, delta: &Delta, read: &Read) -> Result<()> {
+        let hashes = self.hasher.hash_rows(&read.keys, delta.rows())?;
+        let slots = self.table.locate(&read.keys, &hashes)?;
         self.grow();
         let weights = delta.weights.as_deref();
         let noted = self.table.add_rows(&slots, weights);
         if !noted.is_empty() {
-            self.old.parts.push(self.results(&noted)?);
-            self.old.slots.extend(noted);
+            self.old.push(Results::of(&self.calls, &noted)?);
         }
-        self.calls.iter_mut().try_for_each(|call| call.update(&delta.batch, &slots, weights))
+        self.calls.iter_mut().zip(&read.fed).try_for_each(|(call, fed)| call.update(fed, &slots, weights))
     }
 
     fn grow(&mut self) {
         let slots = self.table.slots();
         self.calls.iter_mut().for_each(|call| call.accumulator.grow(slots));
-    }
-
-    fn results(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        self.calls.iter().map(|call| call.evaluate(slots)).collect()
     }
 
     /// Makes the one group of an aggregate without keys, if it is not there yet.
@@ -112,10 +115,11 @@ impl AggregateOperator {
         Ok(())
     }
 
-    /// Ends the tick: emits what changed and drops empty groups.
-    fn emit(&mut self) -> Result<Vec<Delta>> {
+    /// Ends the step: emits what changed and drops empty groups. A group whose results cannot be computed is an error of
+    /// weight 1 instead of a row.
+    fn emit(&mut self, errors: &mut RowErrors) -> Result<Vec<Delta>> {
         let dirty = self.table.take_dirty();
-        let old = std::mem::take(&mut self.old);
+        let old = Results::concat(std::mem::take(&mut self.old))?;
         if let Some(slot) = dirty.iter().find(|slot| self.table.rows(**slot) < 0) {
             let rows = self.table.rows(*slot);
             return Err(Error::Internal(format!("a group has {rows} rows: more were retracted than inserted")));
@@ -123,17 +127,20 @@ impl AggregateOperator {
         self.calls.iter().try_for_each(|call| call.accumulator.settle())?;
         let alive = |slot: &u32| self.keys.is_empty() || self.table.rows(*slot) > 0;
         let new_slots: Vec<u32> = dirty.iter().copied().filter(alive).collect();
-        let new_results = self.results(&new_slots)?;
-        let old_results = old.columns(&new_results)?;
-        let same = SameResults::new(&self.hasher, &old_results, old.slots.len(), &new_results, new_slots.len())?;
+        let new = Results::of(&self.calls, &new_slots)?;
+        let same = SameResults::new(&self.hasher, &old, &new)?;
+        old.failed.values().for_each(|error| errors.add(error, -1));
+        new.failed.values().for_each(|error| errors.add(error, 1));
 
         let mut picked = Picked::default();
         let (mut at_old, mut at_new) = (0, 0);
         let mut dead = vec![];
         for slot in dirty {
             let (was, is) = (self.table.is_emitted(slot), alive(&slot));
-            if !(was && is && same.check(at_old, at_new)) {
-                picked.push(slot, was.then_some(at_old), is.then_some(at_new));
+            let leaves = was && !old.failed.contains_key(&at_old);
+            let comes = is && !new.failed.contains_key(&at_new);
+            if !(leaves && comes && same.check(at_old, at_new)) {
+                picked.push(slot, leaves.then_some(at_old), comes.then_some(at_new));
             }
             at_old += usize::from(was);
             at_new += usize::from(is);
@@ -141,7 +148,7 @@ impl AggregateOperator {
                 dead.push(slot);
             }
         }
-        let out = self.build(&picked, &old_results, &new_results)?;
+        let out = self.build(&picked, &old, &new)?;
         new_slots.iter().for_each(|slot| self.table.set_emitted(*slot));
         for slot in dead {
             self.table.release(slot);
@@ -150,13 +157,15 @@ impl AggregateOperator {
         Ok(out)
     }
 
-    fn build(&self, picked: &Picked, old: &[ArrayRef], new: &[ArrayRef]) -> Result<Vec<Delta>> {
+    fn build(&self, picked: &Picked, old: &Results, new: &Results) -> Result<Vec<Delta>> {
         if picked.weights.is_empty() {
             return Ok(vec![]);
         }
         let keys = self.table.key_columns(&picked.slots)?;
         let mut columns = batch::take_columns(&keys, picked.key_rows.clone())?;
-        for (old, new) in old.iter().zip(new) {
+        for (at, new) in new.columns.iter().enumerate() {
+            let none = new.slice(0, 0);
+            let old = old.columns.get(at).unwrap_or(&none);
             columns.push(interleave(&[old.as_ref(), new.as_ref()], &picked.results)?);
         }
         let batch = batch::build(&self.schema, columns, picked.weights.len())?;
@@ -196,10 +205,13 @@ impl AggregateOperator {
 }
 
 impl Operator for AggregateOperator {
-    fn step(&mut self, inputs: Vec<Vec<Delta>>) -> Result<Vec<Delta>> {
+    fn step(&mut self, inputs: Vec<Vec<Delta>>, errors: &mut RowErrors) -> Result<Vec<Delta>> {
         self.ensure_global_group()?;
-        inputs.iter().flatten().filter(|delta| delta.rows() > 0).try_for_each(|delta| self.update(delta))?;
-        self.emit()
+        for delta in inputs.into_iter().flatten() {
+            let parts = compute_rows(delta, errors, &|batch| self.read(batch))?;
+            parts.iter().try_for_each(|(delta, read)| self.update(delta, read))?;
+        }
+        self.emit(errors)
     }
 
     fn save(&mut self, space: &Namespace, out: &mut dyn StateWriter) -> Result<()> {
@@ -224,17 +236,6 @@ impl Operator for AggregateOperator {
     }
 }
 
-impl OldResults {
-    /// One array per call; `like` gives the types when nothing was noted.
-    fn columns(&self, like: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
-        let column = |at: usize| {
-            let parts: Vec<&dyn Array> = self.parts.iter().map(|part| part[at].as_ref()).collect();
-            if parts.is_empty() { Ok(like[at].slice(0, 0)) } else { Ok(concat(&parts)?) }
-        };
-        (0..like.len()).map(column).collect()
-    }
-}
-
 /// Tells whether a group's results are what they were.
 struct SameResults {
     old: Vec<u128>,
@@ -242,11 +243,12 @@ struct SameResults {
 }
 
 impl SameResults {
-    fn new(hasher: &RowHasher, old: &[ArrayRef], old_rows: usize, new: &[ArrayRef], new_rows: usize) -> Result<Self> {
-        if old_rows == 0 {
+    fn new(hasher: &RowHasher, old: &Results, new: &Results) -> Result<Self> {
+        if old.rows == 0 {
             return Ok(SameResults { old: vec![], new: vec![] });
         }
-        Ok(SameResults { old: hasher.hash_rows(old, old_rows)?, new: hasher.hash_rows(new, new_rows)? })
+        let hashes = |results: &Results| hasher.hash_rows(&results.columns, results.rows);
+        Ok(SameResults { old: hashes(old)?, new: hashes(new)? })
     }
 
     fn check(&self, old: usize, new: usize) -> bool {

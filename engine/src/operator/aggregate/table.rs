@@ -87,7 +87,8 @@ impl AggTable {
             self.flags.push(0);
         }
         self.hashes[slot as usize] = hash;
-        self.flags[slot as usize] = USED;
+        // A slot that was just released may still wait for the next save.
+        self.flags[slot as usize] = USED | self.flags[slot as usize] & UNSAVED;
         Ok(())
     }
 
