@@ -18,7 +18,7 @@ flights="$PWD/examples/flights/data/flights-2013-01-01_14.csv"
 server_log="$(mktemp -t millpond-demo.XXXXXX)"
 server=
 
-run() { psql -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U millpond "$@" millpond; }
+run() { PGOPTIONS='-c client_min_messages=warning' psql -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$port" -U millpond "$@" millpond; }
 port_is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
 
 stop() {
@@ -54,20 +54,29 @@ start_server() {
     done
 }
 
-# Each file once: the data directory may hold the example, or a part of it, from an earlier run.
+# The data directory may hold the example, or any part of it, from an earlier run: the files create what is not there,
+# and a table is loaded if it is empty (a COPY is all or nothing). Flights are streamed in later.
 create_example() {
     cd examples/flights
-    if ! exists 'SELECT 1 FROM planes LIMIT 0'; then step 01-streams.sql; fi
-    if [ "$(run -At -c 'SELECT count(*) FROM planes')" = 0 ]; then step 02-load.sql -v live=1; fi
-    if ! exists 'SELECT flight.great_circle_km(0, 0, 0, 0)'; then step 03-module.sql; fi
-    if ! exists 'SELECT 1 FROM visibility_delay LIMIT 0'; then step 04-views.sql; fi
+    step 01-streams.sql
+    load airlines airlines
+    load airports airports
+    load planes planes
+    load weather weather-2013-01-01_14
+    step 03-module.sql
+    step 04-views.sql
     cd ../..
 }
 
-exists() { run -c "$1" >/dev/null 2>&1; }
 step() {
     echo "==> examples/flights/$1"
-    run "${@:2}" -f "$1"
+    run -f "$1"
+}
+load() {
+    if [ "$(run -At -c "SELECT count(*) FROM $1")" = 0 ]; then
+        echo "==> examples/flights/data/$2.csv"
+        run -c "COPY $1 FROM STDIN WITH (FORMAT csv, HEADER, NULL 'NA')" <"data/$2.csv"
+    fi
 }
 
 # Sends the rows that are not there yet, in as many batches as there are seconds; all there: from the start again.
@@ -80,7 +89,7 @@ stream_flights() {
     echo "==> streaming $((total - first + 1)) flights, $batch at a time ($sent are there already)"
     began=$SECONDS
     while [ "$first" -le "$total" ]; do
-        last=$((first + batch - 1))
+        last=$((first + batch - 1 < total ? first + batch - 1 : total))
         { head -n 1 "$flights"; sed -n "$((first + 1)),$((last + 1))p" "$flights"; } |
             run -c "COPY flights FROM STDIN WITH (FORMAT csv, HEADER, NULL 'NA')"
         first=$((last + 1))

@@ -2,10 +2,12 @@
 //!
 //! One process per data directory, by an advisory lock on its `LOCK` file, which names the holder. Without TLS and
 //! passwords the server listens on loopback only. The first SIGTERM or SIGINT ends the sessions, seals and
-//! checkpoints; the second one exits at once (what was acknowledged is durable either way).
+//! checkpoints; the second one exits at once (what was acknowledged is durable either way). One that comes during
+//! recovery exits: recovery only repeats what the log says. Clients are refused with 57P03 until it is over.
 
 use crate::ServeOptions;
 use crate::pgwire;
+use millpond_engine::STACK_BYTES;
 use millpond_engine::database::{Database, DatabaseOptions};
 use millpond_plugins::WasmHost;
 use millpond_sql::Instance;
@@ -13,17 +15,14 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-/// Least number of threads that run statements, so that one busy query cannot starve new connections.
+/// Least number of threads that serve sockets; statements have threads of their own (`pgwire/lane.rs`).
 const WORKER_THREADS_MIN: usize = 4;
-/// Stack of a thread; address space only, until it is used. The planner takes up to 10 KiB for each link of a chain of
-/// operators, and statements may have a thousand (`sql/src/parser/depth.rs`).
-const STACK_BYTES: usize = 64 << 20;
 /// Compiled modules, in the data directory; may be deleted while the server is down.
 const CODE_CACHE: &str = "cache/modules";
 /// How long blocking work may linger after the database is closed.
@@ -53,31 +52,32 @@ pub fn run(options: &ServeOptions) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|error| ServeError(format!("cannot start the runtime: {error}")))?;
-    let outcome = runtime.block_on(serve(options, began));
+    // Not on this thread: views are planned in there, and its stack is small.
+    let serving = runtime.spawn(serve(options.clone(), began));
+    let outcome = runtime.block_on(serving).map_err(|error| ServeError(format!("internal error: {error}")));
+    let lingering = Instant::now();
     runtime.shutdown_timeout(LINGER);
-    outcome
+    tracing::debug!(took = ?lingering.elapsed(), "threads ended");
+    outcome?
 }
 
-async fn serve(options: &ServeOptions, began: Instant) -> Result<()> {
-    // Watched from the start, so that a signal during recovery is not lost.
+async fn serve(options: ServeOptions, began: Instant) -> Result<()> {
+    // Watched from the start: a signal during recovery stops it.
     let mut signals = Signals::new()?;
     let listener = TcpListener::bind(options.pg_listen)
         .await
         .map_err(|error| ServeError(format!("cannot listen on {}: {error}", options.pg_listen)))?;
     let address = listener.local_addr().map_err(|error| ServeError(format!("cannot listen: {error}")))?;
-    let directory = options.data_dir.clone();
-    let database = blocking(move || {
-        let host = Arc::new(WasmHost::with_cache(Default::default(), &directory.join(CODE_CACHE))?);
-        Database::open(&directory, DatabaseOptions::default(), host)
-    })
-    .await?
-    .map_err(|error| ServeError(format!("cannot open {}: {error}", options.data_dir.display())))?;
-    let instance = Instance::start(database.clone())
-        .await
-        .map_err(|error| ServeError(format!("cannot start the database: {error}")))?;
-
     let (stop, stopping) = watch::channel(false);
-    let door = tokio::spawn(pgwire::serve(listener, instance, stopping));
+    let ready = Arc::new(OnceLock::new());
+    let door = tokio::spawn(pgwire::serve(listener, ready.clone(), stopping));
+    let database = tokio::select! {
+        opened = open(&options.data_dir, &ready) => opened?,
+        () = signals.next() => {
+            tracing::info!("stopped while starting; the next start begins anew");
+            return Ok(());
+        }
+    };
     print_banner(address, &options.data_dir, began.elapsed());
     signals.next().await;
     tracing::info!("stopping: sessions end, then the log is sealed; a second signal exits at once");
@@ -85,13 +85,33 @@ async fn serve(options: &ServeOptions, began: Instant) -> Result<()> {
         signals.next().await;
         std::process::exit(1);
     });
+    let stopped = Instant::now();
     let _ = stop.send(true);
     let _ = door.await;
+    tracing::debug!(took = ?stopped.elapsed(), "sessions ended");
+    let closing = Instant::now();
     blocking(move || database.shutdown())
         .await?
         .map_err(|error| ServeError(format!("the database did not close cleanly: {error}")))?;
+    tracing::debug!(took = ?closing.elapsed(), "database closed");
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Recovers the database and lets sessions in.
+async fn open(directory: &Path, ready: &OnceLock<Arc<Instance>>) -> Result<Arc<Database>> {
+    let opened = directory.to_owned();
+    let database = blocking(move || {
+        let host = Arc::new(WasmHost::with_cache(Default::default(), &opened.join(CODE_CACHE))?);
+        Database::open(&opened, DatabaseOptions::default(), host)
+    })
+    .await?
+    .map_err(|error| ServeError(format!("cannot open {}: {error}", directory.display())))?;
+    let instance = Instance::start(database.clone())
+        .await
+        .map_err(|error| ServeError(format!("cannot start the database: {error}")))?;
+    let _ = ready.set(instance);
+    Ok(database)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

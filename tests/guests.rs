@@ -6,10 +6,11 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::client::connect;
+use support::guest::{assert_well, base64, create_module, guest, prepare, upload};
 use support::{Server, scratch, text};
 
 /// Module, call, SQLSTATE of its failure: deadline, memory, trap.
@@ -89,8 +90,15 @@ fn huge_output_is_bounded() {
     prepare(&server);
     upload(&server, "output");
     let before = server.resident_kib();
-    let code = server.psql_error("SELECT length(output.zeros((x * 10000000)::int)) FROM t");
-    assert!(["53200", "54000", "38000"].contains(&code.as_str()), "huge output ended with {code}");
+    for (call, code) in [
+        ("zeros((x * 10000000)::int)", "53200"),
+        ("zero_bytes((x - x + 17000000)::int)", "54000"),
+        ("broken_text(x::int)", "38000"),
+        ("zeros(x::int)", "22021"),
+    ] {
+        assert_eq!(server.psql_error(&format!("SELECT length(output.{call}) FROM t")), code, "{call}");
+    }
+    assert_eq!(server.psql("SELECT sum(length(output.zero_bytes((x * 100000)::int))) FROM t"), "6000000");
     assert_well(&server);
     let grown_kib = server.resident_kib().saturating_sub(before);
     assert!(grown_kib < 512 * 1024, "the server kept {grown_kib} KiB");
@@ -189,14 +197,39 @@ fn statement_timeout_bounds_all_calls_together() {
     let dir = scratch();
     let server = Server::start(dir.path());
     prepare(&server);
-    upload(&server, "spin");
+    upload(&server, "work");
+    // Rounds that take a call of one row some 300 ms here.
+    let (mut rounds, mut took) = (10_000_000u64, Duration::ZERO);
+    while took < Duration::from_millis(300) {
+        rounds *= 2;
+        let began = Instant::now();
+        server.psql(&format!("SELECT work.work(x - x + {rounds}) FROM t WHERE id = 1"));
+        took = began.elapsed();
+    }
+    let calls = vec![format!("SELECT work.work(x - x + {rounds}) FROM t WHERE id = 1"); 40].join(" UNION ALL ");
+    let timeout = took * 3;
     let began = Instant::now();
-    let error = server.psql_error("SET statement_timeout = '1s'; SELECT spin.spin(-x) FROM t");
-    assert_eq!(error, "57014");
-    assert!((Duration::from_millis(900)..Duration::from_secs(1) + PROMPT).contains(&began.elapsed()));
-    // Without the setting a call has a deadline of its own.
-    assert_eq!(server.psql_error("SELECT spin.spin(-x) FROM t"), "57014");
+    let statement = format!("SET statement_timeout = {}; {calls}", timeout.as_millis());
+    assert_eq!(server.psql_error(&statement), "57014", "each call is in time, all together are not");
+    assert!((timeout * 9 / 10..timeout + PROMPT).contains(&began.elapsed()), "{:?} of {timeout:?}", began.elapsed());
     assert_well(&server);
+}
+
+/// Without the setting a call has a deadline of its own, and the statement no more than that.
+#[test]
+fn an_endless_call_has_five_seconds() {
+    let dir = scratch();
+    let server = Server::start(dir.path());
+    prepare(&server);
+    upload(&server, "spin");
+    for statement in
+        ["SELECT spin.spin(-1)", "SELECT spin.spin(-x) FROM t", "SELECT spin.spin(spin.spin(-1)) + 1 FROM t"]
+    {
+        let began = Instant::now();
+        assert_eq!(server.psql_error(statement), "57014", "{statement}");
+        let (took, five) = (began.elapsed(), Duration::from_secs(5));
+        assert!((five * 9 / 10..five + PROMPT).contains(&took), "{statement}: {took:?}");
+    }
 }
 
 /// Sessions with endless calls, more than there are threads, take time from others, but never their turn.
@@ -299,44 +332,4 @@ fn create_module_names_the_exports_it_leaves_out() {
     assert_eq!(server.psql("SELECT mixed.add_one(x) FROM t WHERE id = 1"), "11");
     let output = server.psql_with(&["-q"], &create_module("trap"));
     assert_eq!(text(&output.stderr), "", "nothing to tell");
-}
-
-fn prepare(server: &Server) {
-    server.psql(
-        "CREATE TABLE t (id int PRIMARY KEY, x bigint);
-         CREATE STREAM sink (y bigint);
-         CREATE MATERIALIZED VIEW beside AS SELECT count(*) AS n, sum(x) AS s FROM t;
-         INSERT INTO t VALUES (1, 10), (2, 20), (3, 30);",
-    );
-}
-
-/// The server answers, an untouched view is current, and a write goes through.
-fn assert_well(server: &Server) {
-    assert_eq!(server.psql("SELECT 1"), "1");
-    server.psql("UPDATE t SET x = x + 1 WHERE id = 1; UPDATE t SET x = x - 1 WHERE id = 1;");
-    assert_eq!(server.psql("SELECT n, s FROM beside"), "3|60");
-}
-
-fn guest(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("plugins/tests/guests/{name}.wasm"))
-}
-
-fn upload(server: &Server, module: &str) {
-    server.psql(&create_module(module));
-}
-
-fn create_module(module: &str) -> String {
-    let bytes = std::fs::read(guest(module)).unwrap_or_else(|e| panic!("{}: {e}", guest(module).display()));
-    format!("CREATE MODULE {module} FROM BASE64 '{}'", base64(&bytes))
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let encode = |chunk: &[u8]| {
-        let group = (0..3).fold(0u32, |group, i| group << 8 | u32::from(chunk.get(i).copied().unwrap_or(0)));
-        let digit =
-            |i: usize| if i <= chunk.len() { DIGITS[(group >> (18 - 6 * i)) as usize & 63] as char } else { '=' };
-        (0..4).map(digit).collect::<String>()
-    };
-    bytes.chunks(3).map(encode).collect()
 }

@@ -70,9 +70,26 @@ pub struct BackfillProgress {
 /// What to create.
 #[derive(Debug)]
 pub enum Create {
-    Stream { name: String, columns: Vec<Column>, partitions: u32, key: Vec<usize>, definition: String },
-    Table { name: String, columns: Vec<Column>, key: Vec<usize>, definition: String },
-    Module { name: String, bytes: Vec<u8>, definition: String },
+    Stream {
+        name: String,
+        columns: Vec<Column>,
+        partitions: u32,
+        key: Vec<usize>,
+        definition: String,
+    },
+    Table {
+        name: String,
+        columns: Vec<Column>,
+        key: Vec<usize>,
+        definition: String,
+    },
+    /// `module`: what [`ModuleHost::load`] made of `bytes`.
+    Module {
+        name: String,
+        bytes: Vec<u8>,
+        module: Arc<dyn Module>,
+        definition: String,
+    },
 }
 
 impl Create {

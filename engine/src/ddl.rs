@@ -92,8 +92,7 @@ impl Database {
             Create::Table { name, columns, key, definition } => {
                 (object(name, ObjectKind::Table { key }, columns, definition), None)
             }
-            Create::Module { name, bytes, definition } => {
-                let module = self.host.load(&bytes)?;
+            Create::Module { name, bytes, module, definition } => {
                 let hash = module.hash();
                 self.store.put_module(&hash, &bytes)?;
                 (object(name, ObjectKind::Module { hash }, vec![], definition), Some(module))

@@ -5,6 +5,7 @@
 use crate::Result;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
+use parking_lot::Mutex;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,13 +40,35 @@ pub struct SkippedExport {
     pub reason: String,
 }
 
+/// When a statement is over, if ever: shared by all that works for it, because a portal's is set anew at each Execute.
+#[derive(Clone, Debug, Default)]
+pub struct Deadline(Arc<Mutex<Option<Instant>>>);
+
+impl Deadline {
+    /// From now on.
+    pub fn after(timeout: Option<Duration>) -> Deadline {
+        let deadline = Deadline::default();
+        deadline.restart(timeout);
+        deadline
+    }
+
+    /// Counts `timeout` from now on.
+    pub fn restart(&self, timeout: Option<Duration>) {
+        *self.0.lock() = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    }
+
+    pub fn get(&self) -> Option<Instant> {
+        *self.0.lock()
+    }
+}
+
 /// What ends the calls of one statement or operator.
 #[derive(Clone, Debug)]
 pub struct CallLimits {
     /// Longest time of each call of [`FunctionInstance::call`].
     pub call: Duration,
     /// When the statement itself is over: no call goes beyond it.
-    pub until: Option<Instant>,
+    pub until: Deadline,
     /// Set when the statement is to give up; a running call ends within milliseconds.
     pub cancel: Arc<AtomicBool>,
 }
@@ -53,7 +76,7 @@ pub struct CallLimits {
 impl CallLimits {
     /// Time a call that starts now may take.
     pub fn left(&self) -> Duration {
-        let whole = self.until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        let whole = self.until.get().map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
         whole.min(self.call)
     }
 
@@ -66,7 +89,7 @@ impl CallLimits {
 impl From<Duration> for CallLimits {
     /// Bounds each call; nothing cancels.
     fn from(call: Duration) -> CallLimits {
-        CallLimits { call, until: None, cancel: Arc::default() }
+        CallLimits { call, until: Deadline::default(), cancel: Arc::default() }
     }
 }
 
@@ -77,13 +100,15 @@ pub struct FunctionSignature {
     /// Parameter names and types, in order.
     pub parameters: Vec<(String, DataType)>,
     pub returns: DataType,
-    /// Per parameter: whether the function wants to see NULL. If one that does not is NULL, the result is NULL.
+    /// Per parameter: whether the function wants to see NULL. If one that does not is NULL, the function is not called for
+    /// the row and the result is NULL.
     pub sees_null: Vec<bool>,
 }
 
 /// Calls one function. Safe to call from several threads at once.
 pub trait FunctionInstance: Send + Sync + Debug {
-    /// `arguments`: one array of `rows` values per parameter, of the parameter's type. Returns `rows` values.
+    /// `arguments`: one array of `rows` values per parameter, of the parameter's type. Returns `rows` values; NULL where
+    /// an argument is NULL that the function does not see.
     ///
     /// # Errors
     /// `Error::Function` when the guest fails, traps, runs past its deadline or asks for too much memory; `Stopped` when

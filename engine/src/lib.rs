@@ -38,3 +38,4 @@ pub mod transaction;
 pub use batch::memory_bytes;
 pub use error::{Error, Result};
 pub use ids::{Epoch, ObjectId, Offset, PartitionId};
+pub use ticker::STACK_BYTES;

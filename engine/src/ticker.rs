@@ -10,6 +10,10 @@ use std::time::Duration;
 /// How long the tick thread waits for the log before it looks whether it should stop.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 
+/// Stack of a thread that plans or computes; address space only, until it is used. The planner takes up to 10 KiB for each
+/// link of a chain of operators, computing some of that, and a statement may have a thousand links.
+pub const STACK_BYTES: usize = 64 << 20;
+
 /// The running threads.
 #[derive(Debug)]
 pub struct Ticker {
@@ -29,7 +33,8 @@ impl Ticker {
         let stop = Arc::new(Stop::default());
         let spawn = |name: &str, run: fn(&Database, &Stop)| {
             let (database, stop) = (database.clone(), stop.clone());
-            let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(&database, &stop));
+            let thread = std::thread::Builder::new().name(name.into()).stack_size(STACK_BYTES);
+            let thread = thread.spawn(move || run(&database, &stop));
             thread.map_err(|e| Error::io(format!("starting thread {name}"), e))
         };
         let threads = vec![spawn("millpond-tick", tick_loop)?, spawn("millpond-checkpoint", checkpoint_loop)?];

@@ -4,7 +4,7 @@
 -- A stream only grows: every row gets an offset in its partition and is never changed.
 -- One row per scheduled departure from a New York airport. A cancelled flight has no dep_time, and its
 -- delays are NULL. Clock readings are numbers as people write them: 517 is 5:17.
-CREATE STREAM flights (
+CREATE STREAM IF NOT EXISTS flights (
     year           int,
     month          int,
     day            int,
@@ -27,7 +27,7 @@ CREATE STREAM flights (
 );
 
 -- Hourly readings at the three airports.
-CREATE STREAM weather (
+CREATE STREAM IF NOT EXISTS weather (
     origin     text,
     year       int,
     month      int,
@@ -46,12 +46,12 @@ CREATE STREAM weather (
 );
 
 -- A table is keyed: its rows can be updated and deleted, and every view over it follows.
-CREATE TABLE airlines (
+CREATE TABLE IF NOT EXISTS airlines (
     carrier text PRIMARY KEY,
     name    text NOT NULL
 );
 
-CREATE TABLE airports (
+CREATE TABLE IF NOT EXISTS airports (
     faa   text PRIMARY KEY,
     name  text,
     lat   double precision,
@@ -62,7 +62,7 @@ CREATE TABLE airports (
     tzone text
 );
 
-CREATE TABLE planes (
+CREATE TABLE IF NOT EXISTS planes (
     tailnum      text PRIMARY KEY,
     year         int,
     type         text,

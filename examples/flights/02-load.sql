@@ -5,10 +5,4 @@
 \copy airports FROM 'data/airports.csv' WITH (FORMAT csv, HEADER, NULL 'NA')
 \copy planes   FROM 'data/planes.csv'   WITH (FORMAT csv, HEADER, NULL 'NA')
 \copy weather  FROM 'data/weather-2013-01-01_14.csv' WITH (FORMAT csv, HEADER, NULL 'NA')
-
--- `psql -v live=1` leaves the flights out: `make demo` feeds them little by little, so that the views move.
-\if :{?live}
-\echo 'flights arrive live'
-\else
 \copy flights  FROM 'data/flights-2013-01-01_14.csv' WITH (FORMAT csv, HEADER, NULL 'NA')
-\endif

@@ -4,4 +4,4 @@
 --   flight.delay_class(minutes double precision) → text            -- sees NULL
 --   flight.parse_tail_number(text text) → text
 \set wasm `base64 -w0 module/flights.wasm`
-CREATE MODULE flight FROM BASE64 :'wasm';
+CREATE MODULE IF NOT EXISTS flight FROM BASE64 :'wasm';

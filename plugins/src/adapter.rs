@@ -9,7 +9,8 @@
 //!                    exports call0: func(rows: u32, arguments: list<list<u8>>) -> list<u8>
 //! ```
 //!
-//! The adapter is two core modules: `store` (memory, bump allocator, freed as a whole after each call) and `rows` (one loop
+//! The adapter is two core modules: `store` (memory that grows as batches need it, bump allocator, freed as a whole after each
+//! call) and `rows` (one loop
 //! per function). Strings a guest returns are written by the canonical ABI straight behind the answer's fixed part.
 //!
 //! Arguments are buffers, little-endian and as Arrow has them, so that the host copies each once:
@@ -47,8 +48,13 @@ pub(crate) const VALUE_BYTES_MAX: usize = 16 << 20;
 pub(crate) const ANSWER_HEADER_BYTES: usize = 16;
 /// Debug name of the adapter's function that traps for a value beyond [`VALUE_BYTES_MAX`].
 pub(crate) const VALUE_TOO_LARGE: &str = "millpond_value_too_large";
-/// Bytes of the adapter's memory: never grows.
+/// Most bytes of the adapter's memory, and its maximum, by which the meter knows it.
 pub(crate) const MEMORY_BYTES: usize = MEMORY_PAGES * 65536;
+
+/// Pages the adapter's memory begins with; most batches need no more.
+const MEMORY_PAGES_MIN: usize = 16;
+/// Pages by which it grows beyond what is asked for.
+const MEMORY_PAGES_SPARE: i32 = 16;
 
 /// Blocks from this size on are aligned to [`LARGE_ALIGN`].
 const LARGE_BYTES: i32 = 1024;
@@ -198,28 +204,30 @@ fn value_type(c: &mut ComponentBuilder, shape: Shape) -> ComponentValType {
     value
 }
 
-/// Memory, the bump allocator `realloc`, its globals `top` (next free byte) and `limit`, and `reset`.
+/// The adapter's memory, as it is exported and imported.
+fn memory_type() -> MemoryType {
+    let (minimum, maximum) = (MEMORY_PAGES_MIN as u64, Some(MEMORY_PAGES as u64));
+    MemoryType { minimum, maximum, memory64: false, shared: false, page_size_log2: None }
+}
+
+/// Memory, the bump allocator `realloc`, its globals `top` (next free byte), `limit` and `there` (bytes of memory), `reset`,
+/// and `reserve`, which makes memory up to an address be there.
 fn store_module() -> Module {
     let (mut types, mut functions, mut memories) = (TypeSection::new(), FunctionSection::new(), MemorySection::new());
     let (mut globals, mut exports, mut code) = (GlobalSection::new(), ExportSection::new(), CodeSection::new());
     types.ty().function([ValType::I32; 4], [ValType::I32]);
     types.ty().function([ValType::I32], []);
     types.ty().function([], []);
-    functions.function(0).function(1).function(2);
-    let pages = MEMORY_PAGES as u64;
-    memories.memory(MemoryType {
-        minimum: pages,
-        maximum: Some(pages),
-        memory64: false,
-        shared: false,
-        page_size_log2: None,
-    });
+    functions.function(0).function(1).function(2).function(1);
+    memories.memory(memory_type());
     let mutable = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
     globals.global(mutable, &ConstExpr::i32_const(HEAP as i32));
     globals.global(mutable, &ConstExpr::i32_const(MEMORY_BYTES as i32));
+    globals.global(mutable, &ConstExpr::i32_const((MEMORY_PAGES_MIN * 65536) as i32));
     exports.export("memory", ExportKind::Memory, 0).export("realloc", ExportKind::Func, 0);
     exports.export("reset", ExportKind::Func, 1);
     exports.export("top", ExportKind::Global, 0).export("limit", ExportKind::Global, 1);
+    exports.export("reserve", ExportKind::Func, RESERVE);
     code.function(&realloc_function());
     let mut reset = Function::new([]);
     let mut i = reset.instructions();
@@ -228,6 +236,7 @@ fn store_module() -> Module {
     let mut too_large = Function::new([]);
     too_large.instructions().unreachable().end();
     code.function(&too_large);
+    code.function(&reserve_function());
     // Called through a table: so it is never inlined, and its name is on top of the backtrace.
     let (mut tables, mut elements) = (TableSection::new(), ElementSection::new());
     tables.table(TableType {
@@ -242,11 +251,35 @@ fn store_module() -> Module {
     function_names.append(0, "millpond_realloc");
     function_names.append(1, "millpond_reset");
     function_names.append(2, VALUE_TOO_LARGE);
+    function_names.append(RESERVE, "millpond_reserve");
     names.functions(&function_names);
     let mut module = Module::new();
     module.section(&types).section(&functions).section(&tables).section(&memories).section(&globals);
     module.section(&exports).section(&elements).section(&code).section(&names);
     module
+}
+
+/// Index of `reserve` in the store's module, and of its global `there`.
+const RESERVE: u32 = 3;
+const THERE: u32 = 2;
+
+/// `reserve(end)`: grows the memory until address `end` is in it, or traps.
+fn reserve_function() -> Function {
+    const END: u32 = 0;
+    const PAGES: u32 = 1;
+    let mut function = Function::new([(1, ValType::I32)]);
+    let mut i = function.instructions();
+    i.local_get(END).global_get(THERE).i32_gt_u().if_(BlockType::Empty);
+    // pages = min((end - there + 65535 >> 16) + spare, MEMORY_PAGES - (there >> 16))
+    i.local_get(END).global_get(THERE).i32_sub().i32_const(65535).i32_add().i32_const(16).i32_shr_u();
+    i.i32_const(MEMORY_PAGES_SPARE).i32_add().local_tee(PAGES);
+    i.i32_const(MEMORY_PAGES as i32).global_get(THERE).i32_const(16).i32_shr_u().i32_sub();
+    i.local_get(PAGES).i32_const(MEMORY_PAGES as i32).global_get(THERE).i32_const(16).i32_shr_u().i32_sub();
+    i.i32_lt_u().select().local_tee(PAGES);
+    i.memory_grow(0).i32_const(-1).i32_eq().if_(BlockType::Empty).unreachable().end();
+    i.global_get(THERE).local_get(PAGES).i32_const(16).i32_shl().i32_add().global_set(THERE);
+    i.end().end();
+    function
 }
 
 /// `realloc(old, old_bytes, align, new_bytes)`: extends the last block in place, else copies to a new one. Columns come as
@@ -273,6 +306,8 @@ fn realloc_function() -> Function {
     i.local_get(AT).global_get(1).i32_gt_u();
     i.local_get(NEW_BYTES).global_get(1).local_get(AT).i32_sub().i32_gt_u().i32_or();
     i.if_(BlockType::Empty).i32_const(0).call_indirect(0, 2).end();
+    i.local_get(AT).local_get(NEW_BYTES).i32_add().global_get(THERE).i32_gt_u();
+    i.if_(BlockType::Empty).local_get(AT).local_get(NEW_BYTES).i32_add().call(RESERVE).end();
     i.local_get(AT).local_get(OLD).i32_ne().local_get(OLD_BYTES).i32_const(0).i32_ne().i32_and();
     i.if_(BlockType::Empty);
     i.local_get(AT).local_get(OLD).local_get(OLD_BYTES).local_get(NEW_BYTES);
@@ -287,28 +322,27 @@ fn rows_module(guest_functions: &[GuestFunction]) -> Module {
     let (mut types, mut imports) = (TypeSection::new(), ImportSection::new());
     let (mut functions, mut exports, mut code) = (FunctionSection::new(), ExportSection::new(), CodeSection::new());
     types.ty().function([ValType::I32; 3], [ValType::I32]);
+    types.ty().function([ValType::I32], []);
     let mutable = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
-    let pages = MEMORY_PAGES as u64;
-    let memory =
-        MemoryType { minimum: pages, maximum: Some(pages), memory64: false, shared: false, page_size_log2: None };
-    imports.import("store", "memory", EntityType::Memory(memory));
+    imports.import("store", "memory", EntityType::Memory(memory_type()));
     imports.import("store", "top", EntityType::Global(mutable));
     imports.import("store", "limit", EntityType::Global(mutable));
+    imports.import("store", "reserve", EntityType::Function(1));
     for (index, function) in guest_functions.iter().enumerate() {
         let (parameters, results) = core_type(function);
         types.ty().function(parameters, results);
-        imports.import("guest", &format!("f{index}"), EntityType::Function(index as u32 + 1));
+        imports.import("guest", &format!("f{index}"), EntityType::Function(index as u32 + 2));
     }
     for (index, function) in guest_functions.iter().enumerate() {
         functions.function(0);
-        let export = (guest_functions.len() + index) as u32;
+        let export = GUESTS + (guest_functions.len() + index) as u32;
         exports.export(&batch_export(index), ExportKind::Func, export);
-        code.function(&RowLoop::new(function, index as u32).encode());
+        code.function(&RowLoop::new(function, GUESTS + index as u32).encode());
     }
     // A small guest function becomes part of its loop, so in backtraces the loop stands for it.
     let (mut names, mut function_names) = (NameSection::new(), NameMap::new());
     names.module("rows");
-    for (index, function) in (guest_functions.len() as u32..).zip(guest_functions) {
+    for (index, function) in (GUESTS + guest_functions.len() as u32..).zip(guest_functions) {
         function_names.append(index, &function.export);
     }
     names.functions(&function_names);
@@ -383,6 +417,9 @@ const DATA: u32 = 1;
 const IS_VALID: u32 = 2;
 const TOP: u32 = 0;
 const LIMIT: u32 = 1;
+/// Index of the store's `reserve` in the loops' module; the guest's functions follow.
+const RESERVE_IMPORTED: u32 = 0;
+const GUESTS: u32 = 1;
 
 impl<'a> RowLoop<'a> {
     fn new(guest: &'a GuestFunction, index: u32) -> RowLoop<'a> {
@@ -428,7 +465,7 @@ impl<'a> RowLoop<'a> {
         if result.optional {
             i.local_get(ROWS).i32_add();
         }
-        i.global_set(TOP);
+        i.global_set(TOP).global_get(TOP).call(RESERVE_IMPORTED);
         i.local_get(ANSWER).i64_const(0).i64_store(at(4, 0));
         i.local_get(ANSWER).i32_const(0).i32_store(at(12, 2));
         // An empty `skip` has no address.

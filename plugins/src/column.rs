@@ -327,6 +327,11 @@ impl Results {
         Some(())
     }
 
+    /// Whether a text holds a NUL character, which SQL's text cannot.
+    pub(crate) fn has_nul(&self) -> bool {
+        self.scalar == Scalar::String && self.bytes.contains(&0)
+    }
+
     /// The column. `None` when strings are not UTF-8.
     pub(crate) fn finish(mut self) -> Option<ArrayRef> {
         match self.scalar {

@@ -38,7 +38,7 @@ impl Ticker {
     }
 }
 
-/// What one `call` has left.
+/// What one call into the sandbox has left.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     started: Instant,

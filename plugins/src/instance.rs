@@ -1,19 +1,28 @@
 //! One sandbox: an instance of a module with its limits, called batch by batch.
 //!
 //! Invariants: an instance whose call failed by anything but the guest's own `err` is never called again; what a guest may
-//! allocate is counted over all its memories together.
+//! allocate is counted over all its memories together, and
+//! over all instances of the process (see `memory`).
 
 use crate::Limits;
 use crate::adapter;
 use crate::column::{Arguments, Outcome, Results};
 use crate::deadline::Budget;
+use crate::memory::{self, Share};
 use millpond_engine::Error;
 use std::ops::Range;
+use std::sync::Arc;
 use wasmtime::component::{ComponentExportIndex, Func, InstancePre, WasmList};
 use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace};
 
-/// Most core instances, memories and tables of one module, the adapter's included.
+/// Most core instances and tables of one module, the adapter's included.
 const CORE_INSTANCES_MAX: usize = 128;
+/// Most memories of one module, the adapter's included: each has a whole 32-bit address space.
+const MEMORIES_MAX: usize = 4;
+/// What an instance takes beside its memories and tables: its own structures, page tables, the least of a stack.
+const INSTANCE_BYTES: usize = 256 << 10;
+/// Bytes of a table's element.
+const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 /// Bytes of a backtrace kept in an error's detail.
 const DETAIL_BYTES_MAX: usize = 4 << 10;
 
@@ -25,6 +34,10 @@ pub(crate) enum Failure {
     Cancelled,
     Memory {
         asked_bytes: usize,
+    },
+    /// All sandboxes together have what they may have.
+    SharedMemory {
+        bytes_max: usize,
     },
     Table {
         asked_elements: usize,
@@ -51,6 +64,11 @@ impl Failure {
                 "53200",
                 format!("needs more than its {} bytes of memory", limits.memory_bytes_max),
                 format!("it asked for {asked_bytes} bytes in all"),
+            ),
+            Failure::SharedMemory { bytes_max } => (
+                "53200",
+                "finds no memory left for functions".to_string(),
+                format!("all running functions together may have {bytes_max} bytes"),
             ),
             Failure::Table { asked_elements } => (
                 "53200",
@@ -85,10 +103,11 @@ impl Instance {
         module: &InstancePre<Meter>,
         export: &ComponentExportIndex,
         limits: &Limits,
+        memory: &Arc<memory::Budget>,
         budget: &Budget,
     ) -> Result<Instance, Failure> {
         budget.check()?;
-        let mut store = Store::new(module.engine(), Meter::new(limits, budget));
+        let mut store = Store::new(module.engine(), Meter::new(limits, memory, budget)?);
         store.limiter(|meter| meter);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().look()));
         store.set_epoch_deadline(1);
@@ -157,8 +176,12 @@ fn failure(error: &wasmtime::Error, meter: &mut Meter) -> Failure {
 /// Counts what an instance allocates and how long it runs.
 #[derive(Debug)]
 pub(crate) struct Meter {
+    /// The guest's.
     memory_bytes: usize,
     memory_bytes_max: usize,
+    /// The adapter's: it holds the batch, not the guest's data.
+    adapter_bytes: usize,
+    share: Share,
     table_elements_max: usize,
     budget: Budget,
     /// Why the running call was stopped or refused something.
@@ -166,15 +189,33 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    fn new(limits: &Limits, budget: &Budget) -> Meter {
-        Meter {
+    fn new(limits: &Limits, memory: &Arc<memory::Budget>, budget: &Budget) -> Result<Meter, Failure> {
+        let mut meter = Meter {
             memory_bytes: 0,
-            // The adapter's own memory comes on top: it holds the batch, not the guest's data, and never grows.
-            memory_bytes_max: limits.memory_bytes_max.saturating_add(adapter::MEMORY_BYTES),
+            memory_bytes_max: limits.memory_bytes_max,
+            adapter_bytes: 0,
+            share: Share::of(memory),
             table_elements_max: limits.table_elements_max,
             budget: budget.clone(),
             refused: None,
+        };
+        match meter.take(INSTANCE_BYTES) {
+            true => Ok(meter),
+            false => Err(meter.shared_memory()),
         }
+    }
+
+    /// From what all sandboxes share.
+    fn take(&mut self, bytes: usize) -> bool {
+        let taken = self.share.take(bytes);
+        if !taken {
+            self.refused = Some(self.shared_memory());
+        }
+        taken
+    }
+
+    fn shared_memory(&self) -> Failure {
+        Failure::SharedMemory { bytes_max: self.share.budget().bytes_max() }
     }
 
     fn begin(&mut self, budget: &Budget) {
@@ -196,25 +237,32 @@ impl Meter {
 
 impl ResourceLimiter for Meter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let asked_bytes = self.memory_bytes.saturating_add(desired.saturating_sub(current));
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
+        let more = desired.saturating_sub(current);
+        // Known by its size. A guest's memory of the same size may use up the adapter's share, but no more than that.
+        if maximum == Some(adapter::MEMORY_BYTES) && self.adapter_bytes + more <= adapter::MEMORY_BYTES {
+            let taken = self.take(more);
+            self.adapter_bytes += if taken { more } else { 0 };
+            return Ok(taken);
+        }
+        let asked_bytes = self.memory_bytes.saturating_add(more);
         if asked_bytes > self.memory_bytes_max {
-            let asked_bytes = asked_bytes.saturating_sub(adapter::MEMORY_BYTES);
             self.refused = Some(Failure::Memory { asked_bytes });
             return Ok(false);
         }
-        self.memory_bytes = asked_bytes;
-        Ok(true)
+        let taken = self.take(more);
+        self.memory_bytes = if taken { asked_bytes } else { self.memory_bytes };
+        Ok(taken)
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         if desired > self.table_elements_max {
             self.refused = Some(Failure::Table { asked_elements: desired });
             return Ok(false);
         }
-        Ok(true)
+        Ok(self.take(desired.saturating_sub(current) * TABLE_ELEMENT_BYTES))
     }
 
     fn instances(&self) -> usize {
@@ -226,6 +274,6 @@ impl ResourceLimiter for Meter {
     }
 
     fn memories(&self) -> usize {
-        CORE_INSTANCES_MAX
+        MEMORIES_MAX
     }
 }

@@ -15,6 +15,7 @@
 //! | `column` | Arrow columns ⇄ batches |
 //! | `instance` | one sandbox: limits, calls, what its failures mean |
 //! | `module` | a compiled module and the callers of its functions |
+//! | `memory` | what all sandboxes share |
 //! | `deadline` | what stops a call |
 //! | `code_cache` | compiled code kept for the next start |
 
@@ -23,6 +24,7 @@ mod code_cache;
 mod column;
 mod deadline;
 mod instance;
+mod memory;
 mod module;
 mod signature;
 mod upload;
@@ -42,6 +44,8 @@ pub struct Limits {
     pub upload_bytes_max: usize,
     /// Linear memory of one instance, all its memories together.
     pub memory_bytes_max: usize,
+    /// Memory and tables of all instances of a host together.
+    pub shared_memory_bytes_max: usize,
     /// Elements of one table.
     pub table_elements_max: usize,
     /// Stack of one call.
@@ -57,6 +61,7 @@ impl Default for Limits {
         Limits {
             upload_bytes_max: 32 << 20,
             memory_bytes_max: 64 << 20,
+            shared_memory_bytes_max: 2 << 30,
             table_elements_max: 20_000,
             stack_bytes_max: 512 << 10,
             output_bytes_max: 256 << 20,
@@ -71,6 +76,7 @@ pub struct WasmHost {
     engine: wasmtime::Engine,
     ticker: Arc<Ticker>,
     limits: Limits,
+    memory: Arc<memory::Budget>,
     cache: Option<CodeCache>,
 }
 
@@ -81,7 +87,8 @@ impl WasmHost {
         let engine = wasmtime::Engine::new(&configuration(&limits))
             .map_err(|e| Error::Internal(format!("WebAssembly runtime: {e:#}")))?;
         let ticker = Arc::new(Ticker::start(&engine)?);
-        Ok(WasmHost { engine, ticker, limits, cache: None })
+        let memory = memory::Budget::new(limits.shared_memory_bytes_max);
+        Ok(WasmHost { engine, ticker, limits, memory, cache: None })
     }
 
     /// A host that keeps compiled code in `directory` for its next start. Without a usable directory it compiles again

@@ -8,7 +8,7 @@ use crate::column::{Arguments, Results};
 use crate::deadline::{Budget, Ticker};
 use crate::instance::{Failure, Instance, Meter};
 use crate::signature::{GuestFunction, exports};
-use crate::{Limits, WasmHost, upload};
+use crate::{Limits, WasmHost, memory, upload};
 use arrow::array::{ArrayRef, new_empty_array};
 use millpond_engine::function::{CallLimits, FunctionInstance, FunctionSignature, Module, SkippedExport};
 use millpond_engine::{Error, Result};
@@ -25,6 +25,7 @@ pub(crate) struct WasmModule {
     functions: Vec<(Arc<GuestFunction>, ComponentExportIndex)>,
     skipped: Vec<SkippedExport>,
     limits: Limits,
+    memory: Arc<memory::Budget>,
     ticker: Arc<Ticker>,
 }
 
@@ -54,6 +55,7 @@ impl WasmModule {
             functions,
             skipped: found.skipped,
             limits: host.limits,
+            memory: host.memory.clone(),
             ticker: host.ticker.clone(),
         })
     }
@@ -84,6 +86,7 @@ impl Module for WasmModule {
             export: *export,
             code: self.code.clone(),
             limits: self.limits,
+            memory: self.memory.clone(),
             calls,
             idle: Mutex::new(Vec::new()),
             _ticker: self.ticker.clone(),
@@ -105,6 +108,7 @@ struct Caller {
     export: ComponentExportIndex,
     code: InstancePre<Meter>,
     limits: Limits,
+    memory: Arc<memory::Budget>,
     calls: CallLimits,
     /// Instances nobody is using, at most `Limits::idle_instances_max`.
     idle: Mutex<Vec<Instance>>,
@@ -117,16 +121,12 @@ impl FunctionInstance for Caller {
         if rows == 0 {
             return Ok(new_empty_array(&self.function.result.scalar.sql()));
         }
-        let budget = Budget::start(&self.calls);
         let mut results = Results::new(&self.function, rows);
-        let idle = self.idle.lock().pop();
-        let mut instance = match idle {
-            Some(instance) => instance,
-            None => self.new_instance(&budget).map_err(|f| f.error(&self.name, &self.limits, &budget, ""))?,
-        };
+        let mut instance = self.instance()?;
         let mut row = 0;
         while row < rows {
             let batch = arguments.batch(row, rows)?;
+            let budget = Budget::start(&self.calls);
             let outcome = match instance.call(&arguments, &batch, &mut results, &budget) {
                 Ok(outcome) => outcome,
                 Err(failure) => return Err(self.blame(failure, &arguments, batch, &budget)),
@@ -139,13 +139,25 @@ impl FunctionInstance for Caller {
             self.check_output(&results)?;
         }
         self.give_back(instance);
+        if results.has_nul() {
+            let message = format!("function {} returned text with a NUL character", self.name);
+            return Err(self.error("22021", message));
+        }
         results.finish().ok_or_else(|| Error::Internal(format!("function {} returned damaged text", self.name)))
     }
 }
 
 impl Caller {
+    fn instance(&self) -> Result<Instance> {
+        if let Some(idle) = self.idle.lock().pop() {
+            return Ok(idle);
+        }
+        let budget = Budget::start(&self.calls);
+        self.new_instance(&budget).map_err(|failure| failure.error(&self.name, &self.limits, &budget, ""))
+    }
+
     fn new_instance(&self, budget: &Budget) -> Result<Instance, Failure> {
-        Instance::new(&self.code, &self.export, &self.limits, budget)
+        Instance::new(&self.code, &self.export, &self.limits, &self.memory, budget)
     }
 
     fn give_back(&self, instance: Instance) {
@@ -165,15 +177,12 @@ impl Caller {
         if results.bytes() <= self.limits.output_bytes_max {
             return Ok(());
         }
-        Err(Error::Function {
-            sqlstate: "54000",
-            function: self.name.clone(),
-            message: format!(
-                "function {} returned more than {} bytes for one batch",
-                self.name, self.limits.output_bytes_max
-            ),
-            detail: String::new(),
-        })
+        let most = self.limits.output_bytes_max;
+        Err(self.error("54000", format!("function {} returned more than {most} bytes for one batch", self.name)))
+    }
+
+    fn error(&self, sqlstate: &'static str, message: String) -> Error {
+        Error::Function { sqlstate, function: self.name.clone(), message, detail: String::new() }
     }
 
     /// The error of a failed batch, with the row to blame when one is found.

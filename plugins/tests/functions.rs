@@ -294,3 +294,80 @@ fn threads_may_share_a_caller() {
         }
     });
 }
+
+fn host_with(limits: Limits, name: &str) -> Arc<dyn Module> {
+    let path = format!("{}/tests/guests/{name}.wat", env!("CARGO_MANIFEST_DIR"));
+    let bytes = wat::parse_file(path).expect("the guest assembles");
+    WasmHost::new(limits).expect("host").load(&bytes).expect("the guest loads")
+}
+
+/// Each instance is within its own bound; together they are within the host's.
+#[test]
+fn all_instances_share_one_budget() {
+    let module = host_with(Limits { shared_memory_bytes_max: 100 << 20, ..Limits::default() }, "hoard");
+    let caller = |pages: i32| {
+        let caller = module.instantiate("hoard", DEADLINE.into()).expect("instance");
+        caller.call(&[small_ints(vec![pages])], 1).map(|_| caller)
+    };
+    let kept = caller(800).expect("50 MiB");
+    let refused = caller(800).map(|_| ()).expect_err("100 MiB and what instances need themselves");
+    let Error::Function { sqlstate, message, detail, .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(sqlstate, "53200");
+    assert!(message.contains("no memory left for functions") && detail.contains("104857600"), "{message}: {detail}");
+    assert!(kept.call(&[small_ints(vec![1])], 1).is_ok(), "who has memory goes on");
+    drop(kept);
+    for _ in 0..20 {
+        caller(800).expect("it was given back");
+    }
+    let many: Vec<_> = (0..).map_while(|_| caller(0).ok()).take(1000).collect();
+    assert!((10..100).contains(&many.len()), "an instance that takes nothing costs something: {}", many.len());
+}
+
+#[test]
+fn a_store_has_few_memories() {
+    let memories = "(core module $m (memory 1)) (core instance (instantiate $m))";
+    let text = |count: usize| {
+        let more = memories.replace("$m", "$x").replace("(core module $x (memory 1))", "").repeat(count);
+        format!(
+            r#"(component (core module $x (memory 1)) {more}
+            (core module $m (func (export "f") (param i32) (result i32) (local.get 0)))
+            (core instance $i (instantiate $m))
+            (func (export "f") (param "n" s32) (result s32) (canon lift (core func $i "f"))))"#
+        )
+    };
+    let load = |count| {
+        let bytes = wat::parse_str(text(count)).expect("assembles");
+        let module = WasmHost::new(Limits::default()).expect("host").load(&bytes).expect("loads");
+        call(&module, "f", &[small_ints(vec![1])])
+    };
+    assert!(load(3).is_ok());
+    assert!(load(4).is_err(), "each takes an address space");
+}
+
+/// The deadline is that of a call of at most 8192 rows; a column of a view has 65,536.
+#[test]
+fn a_long_column_has_a_deadline_for_each_of_its_calls() {
+    let module = guest("work");
+    let column = |rows: usize, each: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![each; rows])) };
+    let caller = module.instantiate("work", DEADLINE.into()).expect("instance");
+    // As many rounds as take a call some 50 ms here.
+    let (mut each, mut took) = (1000, Duration::ZERO);
+    while took < Duration::from_millis(50) {
+        each *= 2;
+        let began = Instant::now();
+        caller.call(&[column(8192, each)], 8192).expect("in time");
+        took = began.elapsed();
+    }
+    let caller = module.instantiate("work", (took * 6).into()).expect("instance");
+    let began = Instant::now();
+    caller.call(&[column(12 * 8192, each)], 12 * 8192).expect("each call is in time");
+    assert!(began.elapsed() > took * 6, "the column took less than one deadline: nothing was shown");
+}
+
+#[test]
+fn text_with_a_nul_is_refused() {
+    let module = guest("output");
+    assert_eq!(failure(call(&module, "zeros", &[small_ints(vec![2])])).0, "22021");
+    assert_eq!(call(&module, "zeros", &[small_ints(vec![0])]).expect("empty").as_string::<i32>().value(0), "");
+    assert!(call(&module, "zero_bytes", &[small_ints(vec![2])]).is_ok(), "bytes may be zero");
+}

@@ -2,11 +2,14 @@
 
 use crate::dml::{complete, relation_columns};
 use crate::error::{Error, Result};
+use crate::rows::Limits;
 use crate::transaction::Writer;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use millpond_engine::catalog::Object;
+use millpond_engine::catalog::{Object, ObjectKind};
+use millpond_engine::transaction::LOCK_WAIT;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// COPY's format options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +39,18 @@ pub struct CopyIn {
     /// For each column of the object: its position among the columns sent.
     sources: Vec<Option<usize>>,
     writer: Writer,
+    limits: Limits,
     rows: u64,
 }
 
 impl CopyIn {
-    pub(crate) fn new(object: Arc<Object>, columns: &[String], options: CopyOptions, writer: Writer) -> Result<CopyIn> {
+    pub(crate) fn new(
+        object: Arc<Object>,
+        columns: &[String],
+        options: CopyOptions,
+        writer: Writer,
+        limits: Limits,
+    ) -> Result<CopyIn> {
         let wanted = relation_columns(&object, columns)?;
         // NULLs are let through here, so that they are reported as what they are when they are checked.
         let fields: Vec<Field> = wanted
@@ -48,16 +58,32 @@ impl CopyIn {
             .map(|&i| Field::new(&object.columns[i].name, object.columns[i].data_type.clone(), true))
             .collect();
         let sources = (0..object.columns.len()).map(|i| wanted.iter().position(|&w| w == i)).collect();
-        Ok(CopyIn { schema: Arc::new(Schema::new(fields)), options, object, sources, writer, rows: 0 })
+        Ok(CopyIn { schema: Arc::new(Schema::new(fields)), options, object, sources, writer, limits, rows: 0 })
     }
 
-    /// Takes decoded rows; columns as in `schema`.
+    /// When `statement_timeout` is over; no data may be waited for beyond it.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.limits.deadline.get()
+    }
+
+    /// # Errors
+    /// 57014 when the statement is over.
+    pub fn check(&self) -> Result<()> {
+        self.limits.check()
+    }
+
+    /// Takes decoded rows; columns as in `schema`. The first wait for the table's lock.
     pub async fn write(&mut self, batch: RecordBatch) -> Result<()> {
         if batch.num_columns() != self.schema.fields().len() {
             return Err(Error::new("22P04", "wrong number of columns in COPY data"));
         }
+        self.check()?;
         let rows = batch.num_rows() as u64;
         let batch = complete(&self.object, &self.sources, &batch)?;
+        if matches!(self.object.kind, ObjectKind::Table { .. }) {
+            // Here, where the wait can be cancelled; the lock is kept, so for further batches there is none.
+            self.writer.lock(self.object.id, LOCK_WAIT, &self.limits).await?;
+        }
         self.writer.insert(&self.object, batch).await?;
         self.rows += rows;
         Ok(())
@@ -65,6 +91,7 @@ impl CopyIn {
 
     /// Commits (or joins the session's open transaction); returns the number of rows.
     pub async fn finish(self: Box<Self>) -> Result<u64> {
+        self.check()?;
         let CopyIn { writer, rows, .. } = *self;
         writer.finish().await?;
         Ok(rows)

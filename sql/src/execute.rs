@@ -67,7 +67,7 @@ impl Session {
                 let change = dml::delete(delete, with.as_ref(), &self.instance.database.catalog())?;
                 self.change(change, parameters, &limits).await
             }
-            Kind::CopyIn { relation, columns, options } => self.copy_in(relation, columns, options.clone()),
+            Kind::CopyIn { relation, columns, options } => self.copy_in(relation, columns, options.clone(), limits),
             Kind::CopyOut { query, options } => {
                 let rows = self.select(query, parameters, &limits).await?;
                 Ok(Outcome::CopyOut { rows: Rows { tag: "COPY", ..rows }, options: options.clone() })
@@ -122,7 +122,7 @@ impl Session {
         let stream = limits.bound(planner.execute(&plan)).await??;
         let snapshot = planner.source.snapshot.clone();
         let (schema, stream) = guarded(stream, Some(names), limits.clone(), snapshot);
-        Ok(Rows { schema, stream, tag: "SELECT", count: true })
+        Ok(Rows { schema, stream, tag: "SELECT", count: true, deadline: limits.deadline.clone() })
     }
 
     /// All rows of a query over `source`, which is let go of.
@@ -233,7 +233,7 @@ impl Session {
     pub(crate) fn planner(&self, source: Source, limits: &Limits) -> Result<Planner> {
         let calls = CallLimits {
             call: self.settings.statement_timeout().unwrap_or(CALL_DEADLINE_DEFAULT),
-            until: limits.deadline.map(|deadline| deadline.into_std()),
+            until: limits.deadline.clone(),
             cancel: limits.cancel.clone(),
         };
         Planner::new(self.instance.base.state(), source, self.info(), calls, false)

@@ -1,15 +1,13 @@
 //! A module's functions as DataFusion scalar functions named `module.function`.
 //!
 //! Invariants: a [`ModuleFunction`] lives for one statement or one view, and makes its guest instance at the first
-//! call, so planning costs nothing; the guest never sees a NULL in a parameter that does not ask for NULLs, because
-//! those rows are cut out before the call and come back as NULL; what the guest returns is checked for length and
-//! type before anything else sees it; a call ends with its statement: by deadline or when the client cancels.
+//! call, so planning costs nothing; what the guest returns is checked for length and type before anything else sees it;
+//! a call ends with its statement: by deadline or when the client cancels; after a call that ran past its deadline there
+//! is no other. A call keeps its thread, so the doors run statements on threads that nothing else waits for.
 
 use crate::error::{Error, Result};
 use crate::types::name_of;
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
-use arrow::buffer::NullBuffer;
-use arrow::compute::{filter, take};
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::logical_expr::{
@@ -20,10 +18,9 @@ use millpond_engine::catalog::{Catalog, ObjectKind};
 use millpond_engine::function::{CallLimits, FunctionInstance, FunctionSignature, Module};
 use parking_lot::Mutex;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::block_in_place;
 
 /// Time a call of a guest may take when the session sets no `statement_timeout`.
 pub(crate) const CALL_DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
@@ -38,6 +35,10 @@ pub(crate) struct ModuleFunction {
     limits: CallLimits,
     signature: Signature,
     instance: Mutex<Option<Arc<dyn FunctionInstance>>>,
+    deferred: AtomicBool,
+    /// What the first call that ran past its deadline said. Every thread has a call, and a constant call that failed is
+    /// tried again: the statement would take many times as long as a call may.
+    overran: OnceLock<String>,
 }
 
 /// Looks up `module.function`.
@@ -78,7 +79,8 @@ impl ModuleFunction {
             _ => TypeSignature::UserDefined,
         };
         let signature = Signature::new(arity, Volatility::Immutable);
-        ModuleFunction { name, module, function, limits, signature, instance: Mutex::new(None) }
+        let (deferred, overran) = (AtomicBool::new(false), OnceLock::new());
+        ModuleFunction { name, module, function, limits, signature, instance: Mutex::new(None), deferred, overran }
     }
 
     fn instance(&self) -> Result<Arc<dyn FunctionInstance>, millpond_engine::Error> {
@@ -91,46 +93,27 @@ impl ModuleFunction {
         Ok(made)
     }
 
-    /// Calls the guest for the rows without a NULL it must not see.
     fn call(&self, arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef, millpond_engine::Error> {
-        let strict = arguments.iter().zip(&self.function.sees_null).filter(|(_, sees)| !**sees);
-        let valid =
-            strict.fold(None, |valid, (array, _)| NullBuffer::union(valid.as_ref(), array.logical_nulls().as_ref()));
-        let Some(valid) = valid.filter(|v| v.null_count() > 0) else {
-            return self.call_guest(arguments, rows);
-        };
-        let kept = rows - valid.null_count();
-        if kept == 0 {
-            return Ok(new_null_array(&self.function.returns, rows));
+        if self.deferred.load(Ordering::Relaxed) {
+            return Err(millpond_engine::Error::Internal("a function was called while its view was planned".into()));
         }
-        let keep = BooleanArray::new(valid.inner().clone(), None);
-        let arguments = arguments.iter().map(|a| filter(a, &keep)).collect::<Result<Vec<_>, _>>()?;
-        let answers = self.call_guest(&arguments, kept)?;
-        let mut next = 0u32;
-        let positions: UInt32Array = valid
-            .iter()
-            .map(|valid| {
-                valid.then(|| {
-                    next += 1;
-                    next - 1
-                })
-            })
-            .collect();
-        Ok(take(&answers, &positions, None)?)
-    }
-
-    fn call_guest(&self, arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef, millpond_engine::Error> {
-        let instance = self.instance()?;
-        let answers = beside_the_executor(|| instance.call(arguments, rows))?;
+        if let Some(message) = self.overran.get() {
+            return Err(self.failure("57014", message.clone(), String::new()));
+        }
+        let answers = self.instance()?.call(arguments, rows).inspect_err(|error| {
+            if let millpond_engine::Error::Function { sqlstate: "57014", message, .. } = error {
+                let _ = self.overran.set(message.clone());
+            }
+        })?;
         if answers.len() != rows || answers.data_type() != &self.function.returns {
-            return Err(millpond_engine::Error::Function {
-                sqlstate: "38000",
-                function: self.name.clone(),
-                message: "the function returned the wrong number of rows or the wrong type".into(),
-                detail: format!("{} rows of {}", answers.len(), answers.data_type()),
-            });
+            let message = "the function returned the wrong number of rows or the wrong type".into();
+            return Err(self.failure("38000", message, format!("{} rows of {}", answers.len(), answers.data_type())));
         }
         Ok(answers)
+    }
+
+    fn failure(&self, sqlstate: &'static str, message: String, detail: String) -> millpond_engine::Error {
+        millpond_engine::Error::Function { sqlstate, function: self.name.clone(), message, detail }
     }
 
     /// `m.f(bigint, text)`.
@@ -176,13 +159,13 @@ impl ScalarUDFImpl for ModuleFunction {
     }
 }
 
-/// Runs a guest's call, which may take as long as the statement may, without keeping the tasks of this executor thread
-/// waiting: other sessions, and the request that cancels this one, are served meanwhile.
-fn beside_the_executor<T>(call: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => block_in_place(call),
-        // Views call from the engine's own threads.
-        _ => call(),
+/// While a view is planned its functions are not called: a constant call would be folded there, with nobody to cancel
+/// it, and again at each start. It is left to the view's operators.
+pub(crate) fn defer<'a>(functions: impl IntoIterator<Item = &'a ScalarUDF>, deferred: bool) {
+    for function in functions {
+        if let Some(function) = function.inner().downcast_ref::<ModuleFunction>() {
+            function.deferred.store(deferred, Ordering::Relaxed);
+        }
     }
 }
 
@@ -226,7 +209,7 @@ pub(crate) mod tests {
     use arrow::datatypes::Int64Type;
     use millpond_engine::function::SkippedExport;
 
-    /// A module with one strict function `add(a bigint, b bigint)` that fails when it sees a NULL.
+    /// A module with one strict function `add(a bigint, b bigint)`.
     #[derive(Debug)]
     pub(crate) struct Adder;
 
@@ -255,7 +238,7 @@ pub(crate) mod tests {
 
     impl FunctionInstance for Adder {
         fn call(&self, arguments: &[ArrayRef], rows: usize) -> millpond_engine::Result<ArrayRef> {
-            assert!(arguments.iter().all(|a| a.null_count() == 0 && a.len() == rows));
+            assert!(arguments.iter().all(|a| a.len() == rows));
             let (a, b) = (arguments[0].as_primitive::<Int64Type>(), arguments[1].as_primitive::<Int64Type>());
             Ok(Arc::new(a.iter().zip(b.iter()).map(|(a, b)| Some(a? + b?)).collect::<Int64Array>()))
         }
@@ -265,21 +248,42 @@ pub(crate) mod tests {
         ModuleFunction::new("m.add".into(), Arc::new(Adder), Adder.functions().remove(0), CALL_DEADLINE_DEFAULT.into())
     }
 
-    fn call(a: Vec<Option<i64>>, b: Vec<Option<i64>>) -> Vec<Option<i64>> {
-        let rows = a.len();
-        let arrays: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(a)), Arc::new(Int64Array::from(b))];
-        adder().call(&arrays, rows).unwrap().as_primitive::<Int64Type>().iter().collect()
+    fn call(function: &ModuleFunction) -> millpond_engine::Result<ArrayRef> {
+        function.call(&[Arc::new(Int64Array::from(vec![1])), Arc::new(Int64Array::from(vec![Some(2)]))], 1)
     }
 
     #[test]
-    fn strict_functions_never_see_null() {
-        assert_eq!(call(vec![Some(1), Some(2)], vec![Some(3), Some(4)]), [Some(4), Some(6)]);
-        assert_eq!(
-            call(vec![None, Some(2), Some(5), None], vec![Some(3), Some(4), None, None]),
-            [None, Some(6), None, None]
-        );
-        assert_eq!(call(vec![None], vec![None]), [None]);
-        assert_eq!(call(vec![], vec![]), []);
+    fn nothing_is_called_while_a_view_is_planned() {
+        let function = ScalarUDF::from(adder());
+        let inner = function.inner().downcast_ref::<ModuleFunction>().unwrap();
+        defer([&function], true);
+        assert!(call(inner).is_err());
+        defer([&function], false);
+        assert_eq!(call(inner).unwrap().as_primitive::<Int64Type>().values(), &[3]);
+    }
+
+    /// Runs past its deadline at the first call, then would answer.
+    #[derive(Debug, Default)]
+    struct Slow(AtomicBool);
+
+    impl FunctionInstance for Slow {
+        fn call(&self, arguments: &[ArrayRef], rows: usize) -> millpond_engine::Result<ArrayRef> {
+            if self.0.swap(true, Ordering::Relaxed) {
+                return Adder.call(arguments, rows);
+            }
+            let (function, message, detail) = (String::new(), "ran long".into(), String::new());
+            Err(millpond_engine::Error::Function { sqlstate: "57014", function, message, detail })
+        }
+    }
+
+    #[test]
+    fn one_overrun_is_enough() {
+        let function = adder();
+        *function.instance.lock() = Some(Arc::new(Slow::default()));
+        for _ in 0..2 {
+            let error = call(&function).unwrap_err();
+            assert!(matches!(&error, millpond_engine::Error::Function { sqlstate: "57014", .. }), "{error}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod depth;
 mod lock;
 mod prepare;
 mod session;
+mod size;
 mod syntax;
 mod table;
 
@@ -28,6 +29,7 @@ const NESTING_MAX: usize = 64;
 
 /// Splits and parses a query string.
 pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
+    size::check_text(sql)?;
     let dialect = PostgreSqlDialect {};
     let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| {
         let position = position_of(sql, e.location.line as usize, e.location.column as usize);
@@ -44,6 +46,7 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
         if input.at_end() {
             return Ok(statements);
         }
+        size::check_count(statements.len())?;
         let start = input.parser.peek_token_ref().span.start;
         let kind = input.statement()?;
         lock::check(&kind)?;

@@ -1,17 +1,18 @@
 //! Result sets: streams of batches that end in time, are cancelled at once and keep their snapshot alive.
 
 use crate::error::{Error, Result};
+use crate::session::Session;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
+use millpond_engine::function::Deadline;
 use millpond_engine::snapshot::Snapshot;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How often a waiting query looks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
@@ -23,6 +24,15 @@ pub struct Rows {
     /// First word(s) of the command tag: `SELECT`, `SHOW`, `EXPLAIN`; with `count` the number of rows is appended.
     pub tag: &'static str,
     pub count: bool,
+    /// When the statement is over; a portal sets it anew with [`Session::renew`].
+    pub deadline: Deadline,
+}
+
+impl Session {
+    /// Gives a statement whose rows are still to come the whole of `statement_timeout` again.
+    pub fn renew(&self, deadline: &Deadline) {
+        deadline.restart(self.settings.statement_timeout());
+    }
 }
 
 impl Rows {
@@ -31,7 +41,7 @@ impl Rows {
         let schema = renamed(schema, names);
         let batches: Vec<_> = batches.iter().map(|batch| relabelled(batch, &schema)).collect();
         let stream = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), futures::stream::iter(batches)));
-        Rows { schema, stream, tag: "SELECT", count: true }
+        Rows { schema, stream, tag: "SELECT", count: true, deadline: Deadline::default() }
     }
 
     /// The same rows with another command tag.
@@ -44,19 +54,19 @@ impl Rows {
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) cancel: Arc<AtomicBool>,
-    pub(crate) deadline: Option<Instant>,
+    pub(crate) deadline: Deadline,
 }
 
 impl Limits {
     pub(crate) fn new(cancel: Arc<AtomicBool>, timeout: Option<Duration>) -> Limits {
-        Limits { cancel, deadline: timeout.map(|t| Instant::now() + t) }
+        Limits { cancel, deadline: Deadline::after(timeout) }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(Error::cancelled());
         }
-        match self.deadline {
+        match self.deadline.get() {
             Some(deadline) if Instant::now() >= deadline => Err(Error::timed_out()),
             _ => Ok(()),
         }
@@ -126,7 +136,7 @@ pub(crate) fn text_rows(tag: &'static str, columns: &[&str], rows: Vec<Vec<Optio
     let batch = RecordBatch::try_new(schema.clone(), arrays)?;
     let stream = futures::stream::once(async move { Ok::<_, DataFusionError>(batch) });
     let stream = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream));
-    Ok(Rows { schema, stream, tag, count: false })
+    Ok(Rows { schema, stream, tag, count: false, deadline: Deadline::default() })
 }
 
 pub(crate) fn text_schema(columns: &[&str]) -> SchemaRef {

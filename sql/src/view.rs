@@ -5,7 +5,7 @@
 //! rather than run.
 
 use crate::error::{Error, Result};
-use crate::function::CALL_DEADLINE_DEFAULT;
+use crate::function::{self, CALL_DEADLINE_DEFAULT};
 use crate::lower::lower;
 use crate::names;
 use crate::pg_catalog::SessionInfo;
@@ -60,8 +60,10 @@ pub(crate) async fn plan_view(
     refuse_volatile(&plan)?;
     let names = column_names(query, &plan, given)?;
     let plan = with_columns(plan, &names)?;
+    function::defer(needs.functions.values(), true);
     let optimised = planner.state.optimize(&plan)?;
     let lowered = lower(&optimised, &planner.state)?;
+    function::defer(needs.functions.values(), false);
     let schema = lowered.schema();
     let columns = names
         .into_iter()

@@ -23,8 +23,13 @@ impl CancelHandle {
     /// A statement begins.
     pub fn begin(&self) -> CancelFlag {
         let flag = CancelFlag::default();
-        *self.running.lock() = Some(flag.clone());
+        self.resume(&flag);
         flag
+    }
+
+    /// A statement goes on that was suspended.
+    pub fn resume(&self, flag: &CancelFlag) {
+        *self.running.lock() = Some(flag.clone());
     }
 
     /// The statement is over; a later request must not hit the next one.

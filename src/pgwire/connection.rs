@@ -6,13 +6,13 @@
 use super::cancel::{CancelFlag, Registration};
 use super::error::{WireError, put_notice};
 use super::extended::{Named, deallocate_target};
+use super::lane::LaneSession;
 use super::message::*;
 use super::results::{self, RowCursor};
 use super::startup::{Start, set_statement};
 use super::types::{Formats, describe};
 use super::wire::{End, Stop, Wire};
-use millpond_sql::value::zone_offset_seconds;
-use millpond_sql::{Outcome, Session, Statement, TransactionStatus};
+use millpond_sql::{Outcome, Statement, TransactionStatus};
 
 /// What ParameterStatus reports at the start, unless the session has a value of its own.
 const REPORTED_SETTINGS: &[(&str, &str)] = &[
@@ -36,14 +36,14 @@ const INLINE_SQL_BYTES_MAX: usize = 1 << 20;
 /// A connected client.
 pub struct Connection {
     pub(super) wire: Wire,
-    pub(super) session: Session,
+    pub(super) session: LaneSession,
     pub(super) registration: Registration,
     pub(super) named: Named,
     skip_until_sync: bool,
 }
 
 impl Connection {
-    pub fn new(wire: Wire, session: Session, registration: Registration) -> Connection {
+    pub fn new(wire: Wire, session: LaneSession, registration: Registration) -> Connection {
         Connection { wire, session, registration, named: Named::default(), skip_until_sync: false }
     }
 
@@ -129,6 +129,12 @@ impl Connection {
                 self.ready();
             }
             Frontend::Terminate => return Err(End::Closed.into()),
+            Frontend::NotUtf8 { query: true } => {
+                self.report(&WireError::not_utf8());
+                self.end_implicit().await?;
+                self.ready();
+            }
+            Frontend::NotUtf8 { query: false } => return Err(WireError::not_utf8().into()),
             // Left over from a COPY that failed.
             Frontend::CopyData(_) | Frontend::CopyDone | Frontend::CopyFail(_) => {}
         }
@@ -166,7 +172,7 @@ impl Connection {
     }
 
     async fn run_statements(&mut self, sql: &str) -> Result<(), Stop> {
-        if deallocate_target(sql).is_some_and(|what| self.named.deallocate(&what)) {
+        if deallocate_target(sql).is_some_and(|what| self.deallocate(&what)) {
             put_command_complete(&mut self.wire.out, "DEALLOCATE");
             return Ok(());
         }
@@ -193,12 +199,11 @@ impl Connection {
         let outcome = self.session.execute(statement, Vec::new(), flag.clone());
         match self.wire.to_its_end(&flag, outcome).await?? {
             Outcome::Rows(rows) => {
-                let mut cursor = RowCursor::new(rows);
+                let mut cursor = RowCursor::new(rows, &self.session, &flag)?;
                 let formats = Formats::default();
                 self.put_notices();
                 put_row_description(&mut self.wire.out, &describe(&cursor.schema, &formats));
-                let zone_seconds = self.zone_seconds();
-                cursor.send(&mut self.wire, &flag, &formats, None, zone_seconds).await?;
+                cursor.send(&mut self.wire, &formats, None).await?;
                 Ok(())
             }
             other => {
@@ -214,24 +219,19 @@ impl Connection {
     /// Answers an outcome that both protocols answer alike.
     pub(super) async fn finish_outcome(&mut self, outcome: Outcome, flag: &CancelFlag) -> Result<(), Stop> {
         self.put_notices();
-        let zone_seconds = self.zone_seconds();
         match outcome {
             Outcome::Empty => put_empty_query(&mut self.wire.out),
             Outcome::Complete { tag } => {
                 self.named.command_finished(&tag);
                 put_command_complete(&mut self.wire.out, &tag);
             }
-            Outcome::Rows(rows) => {
-                let formats = Formats::default();
-                RowCursor::new(rows).send(&mut self.wire, flag, &formats, None, zone_seconds).await?;
-            }
-            Outcome::CopyIn(copy) => results::copy_in(copy, &mut self.wire, flag, zone_seconds).await?,
+            Outcome::Rows(_) => return Err(WireError::internal("each protocol sends rows in its own way").into()),
+            Outcome::CopyIn(copy) => results::copy_in(copy, &mut self.wire, flag).await?,
             Outcome::CopyOut { rows, options } => {
-                results::copy_out(rows, options, &mut self.wire, flag, zone_seconds).await?;
+                let stream = self.session.stream(rows.stream, flag.clone());
+                results::copy_out(&rows.schema, stream, options, &mut self.wire, flag).await?;
             }
-            Outcome::Subscribe { feed, options } => {
-                results::subscribe(feed, options, &mut self.wire, flag, zone_seconds).await?;
-            }
+            Outcome::Subscribe { feed, options } => results::subscribe(feed, options, &mut self.wire, flag).await?,
         }
         Ok(())
     }
@@ -244,7 +244,12 @@ impl Connection {
     }
 
     fn put_notices(&mut self) {
-        for (severity, sqlstate, message) in self.session.take_notices() {
+        let notices = self.session.take_notices();
+        if notices.is_empty() {
+            return;
+        }
+        let least = self.session.setting("client_min_messages").unwrap_or_default();
+        for (severity, sqlstate, message) in notices.into_iter().filter(|notice| is_wanted(&notice.0, &least)) {
             put_notice(&mut self.wire.out, &severity, &sqlstate, &message);
         }
     }
@@ -261,9 +266,13 @@ impl Connection {
         };
         put_ready(&mut self.wire.out, status);
     }
+}
 
-    /// Offset of the session's zone from UTC. Zones that need a database are shown in UTC.
-    pub(super) fn zone_seconds(&self) -> i32 {
-        self.session.setting("TimeZone").and_then(|zone| zone_offset_seconds(&zone)).unwrap_or(0)
+/// Whether `client_min_messages` lets a notice through.
+fn is_wanted(severity: &str, least: &str) -> bool {
+    match least.to_ascii_lowercase().as_str() {
+        "error" | "fatal" | "panic" => false,
+        "warning" => severity == "WARNING",
+        _ => true,
     }
 }

@@ -5,6 +5,7 @@
 //! Bounds: a row at most [`ROW_BYTES_MAX`], a batch at most [`BATCH_ROWS_MAX`] rows or about [`BATCH_BYTES_MAX`].
 
 use super::error::{Result, WireError};
+use super::types::ZONE_SECONDS;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use bytes::{Buf, BytesMut};
@@ -46,8 +47,8 @@ struct RowDecoder {
 }
 
 impl CopyDecoder {
-    pub fn new(schema: SchemaRef, options: CopyOptions, zone_seconds: i32) -> CopyDecoder {
-        let decoder = |field: &arrow::datatypes::FieldRef| ColumnDecoder::new(field.data_type(), zone_seconds);
+    pub fn new(schema: SchemaRef, options: CopyOptions) -> CopyDecoder {
+        let decoder = |field: &arrow::datatypes::FieldRef| ColumnDecoder::new(field.data_type(), ZONE_SECONDS);
         let columns = schema.fields().iter().map(decoder).collect();
         CopyDecoder {
             rows: RowDecoder { schema, columns, scratch: Vec::new(), rows: 0, bytes: 0, line: 0 },

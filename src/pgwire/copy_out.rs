@@ -3,6 +3,7 @@
 use super::copy_in::BINARY_SIGNATURE;
 use super::error::Result;
 use super::message::{patch_length, put_message};
+use super::types::ZONE_SECONDS;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::{BufMut, BytesMut};
@@ -12,7 +13,6 @@ use millpond_sql::{CopyFormat, CopyOptions};
 /// Encodes one COPY's output.
 pub struct CopyEncoder {
     options: CopyOptions,
-    zone_seconds: i32,
     scratch: BytesMut,
     /// A binary COPY's header travels with its first row, or with its trailer.
     header_due: bool,
@@ -25,9 +25,9 @@ pub struct CopyRows {
 }
 
 impl CopyEncoder {
-    pub fn new(options: CopyOptions, zone_seconds: i32) -> CopyEncoder {
+    pub fn new(options: CopyOptions) -> CopyEncoder {
         let header_due = options.format == CopyFormat::Binary;
-        CopyEncoder { options, zone_seconds, scratch: BytesMut::new(), header_due }
+        CopyEncoder { options, scratch: BytesMut::new(), header_due }
     }
 
     pub fn binary(&self) -> bool {
@@ -51,8 +51,7 @@ impl CopyEncoder {
     pub fn rows(&self, batch: &RecordBatch) -> Result<CopyRows> {
         let schema = batch.schema_ref();
         let columns = schema.fields().iter().zip(batch.columns());
-        let columns =
-            columns.map(|(field, array)| Cells::new(field, array, self.zone_seconds)).collect::<Result<_, _>>()?;
+        let columns = columns.map(|(field, array)| Cells::new(field, array, ZONE_SECONDS)).collect::<Result<_, _>>()?;
         Ok(CopyRows { columns, rows: batch.num_rows() })
     }
 
@@ -196,7 +195,7 @@ mod tests {
 
     fn encode(format: CopyFormat) -> Vec<Vec<u8>> {
         let batch = batch();
-        let mut encoder = CopyEncoder::new(options(format), 0);
+        let mut encoder = CopyEncoder::new(options(format));
         let mut out = BytesMut::new();
         encoder.put_start(&mut out, &batch.schema());
         let rows = encoder.rows(&batch).expect("rows");
@@ -222,7 +221,7 @@ mod tests {
     #[test]
     fn what_goes_out_comes_back() {
         for format in [CopyFormat::Text, CopyFormat::Csv, CopyFormat::Binary] {
-            let mut decoder = CopyDecoder::new(batch().schema(), options(format), 0);
+            let mut decoder = CopyDecoder::new(batch().schema(), options(format));
             for message in encode(format) {
                 decoder.push(&message);
                 assert!(decoder.next_batch().expect("no error").is_none());

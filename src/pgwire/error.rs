@@ -39,6 +39,10 @@ impl WireError {
         WireError::new(SHUTDOWN, "terminating connection due to administrator command")
     }
 
+    pub fn not_utf8() -> WireError {
+        Malformed::NotUtf8.into()
+    }
+
     pub fn internal(message: impl Into<String>) -> WireError {
         WireError::new("XX000", message)
     }
@@ -78,7 +82,10 @@ impl From<millpond_sql::Error> for WireError {
 
 impl From<Malformed> for WireError {
     fn from(malformed: Malformed) -> WireError {
-        WireError::new(PROTOCOL_VIOLATION, malformed.0)
+        match malformed {
+            Malformed::Broken(message) => WireError::new(PROTOCOL_VIOLATION, message),
+            Malformed::NotUtf8 => WireError::new("22021", "invalid byte sequence for encoding \"UTF8\""),
+        }
     }
 }
 

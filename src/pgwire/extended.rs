@@ -7,13 +7,13 @@ use super::connection::Connection;
 use super::error::{Result as WireResult, WireError};
 use super::message::*;
 use super::results::{Progress, RowCursor};
-use super::types::{Formats, describe};
+use super::types::{Formats, ZONE_SECONDS, check_columns, describe};
 use super::wire::Stop;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use millpond_sql::value::decode_parameter;
 use millpond_sql::value::oid::{self, oid_of_type, type_of_oid};
-use millpond_sql::{Outcome, Prepared, Statement};
+use millpond_sql::{Outcome, Prepared, Statement, TransactionStatus};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -53,6 +53,10 @@ struct Portal {
 enum PortalState {
     Ready,
     Rows(Box<RowCursor>),
+    /// All rows were sent; executed again there are none, and this is said.
+    Finished {
+        tag: String,
+    },
     Done,
 }
 
@@ -110,8 +114,8 @@ impl Named {
         self.portals.clear();
     }
 
-    /// Serves DEALLOCATE of a statement made through the protocol; `false` = it is not one of them.
-    pub fn deallocate(&mut self, what: &Deallocate) -> bool {
+    /// Whether it was a statement made through the protocol, now forgotten.
+    fn deallocate(&mut self, what: &Deallocate) -> bool {
         match what {
             Deallocate::One(name) => self.remove(name),
             Deallocate::All => false,
@@ -146,10 +150,13 @@ impl Connection {
         let prepared = match &statement {
             Some(statement) => {
                 let flag = self.registration.handle.begin();
-                self.wire.to_its_end(&flag, self.session.prepare(statement, &hints)).await??
+                self.wire.to_its_end(&flag, self.session.prepare(statement, hints)).await??
             }
             None => Prepared { parameters: Vec::new(), columns: None },
         };
+        if let Some(schema) = &prepared.columns {
+            check_columns(schema)?;
+        }
         let shown = |(index, data_type)| match type_oids.get(index) {
             None | Some(&(0 | oid::UNKNOWN)) => oid_of_type(data_type),
             Some(declared) => *declared,
@@ -181,8 +188,7 @@ impl Connection {
                 .hint("Close portals, or end the transaction.")
                 .into());
         }
-        let zone_seconds = self.zone_seconds();
-        let parameters = decode_parameters(&prepared, &bind.parameters, bind.parameter_formats, zone_seconds)?;
+        let parameters = decode_parameters(&prepared, &bind.parameters, bind.parameter_formats)?;
         let portal = Portal { prepared, parameters, formats, bytes, state: PortalState::Ready };
         self.named.portals.insert(bind.portal, portal);
         put_bind_complete(&mut self.wire.out);
@@ -208,6 +214,11 @@ impl Connection {
         Ok(())
     }
 
+    /// Serves DEALLOCATE of a statement made through the protocol; `false` = it is for the session to answer.
+    pub fn deallocate(&mut self, what: &Deallocate) -> bool {
+        self.session.status() != TransactionStatus::Failed && self.named.deallocate(what)
+    }
+
     pub fn close(&mut self, target: Target, name: &str) {
         match target {
             Target::Statement => {
@@ -222,19 +233,26 @@ impl Connection {
 
     pub async fn execute_portal(&mut self, name: &str, rows_max: i32) -> Result<(), Stop> {
         let mut portal = self.named.portals.remove(name).ok_or_else(|| no_portal(name))?;
-        let flag = self.registration.handle.begin();
         let rows_max = usize::try_from(rows_max).ok().filter(|max| *max > 0);
-        if matches!(portal.state, PortalState::Ready) {
-            portal.state = self.start_portal(&mut portal, &flag).await?;
-        } else if matches!(portal.state, PortalState::Done) {
-            return Err(WireError::new("55000", format!("portal \"{name}\" cannot be run")).into());
-        }
-        if let PortalState::Rows(cursor) = &mut portal.state {
-            let zone_seconds = self.zone_seconds();
-            let progress = cursor.send(&mut self.wire, &flag, &portal.formats, rows_max, zone_seconds).await?;
-            if progress == Progress::Finished {
-                portal.state = PortalState::Done;
+        match &portal.state {
+            PortalState::Ready => {
+                let flag = self.registration.handle.begin();
+                portal.state = self.start_portal(&mut portal, &flag).await?;
             }
+            // The statement goes on: with its own flag, which its parts look at, and the whole of its time.
+            PortalState::Rows(cursor) => {
+                self.registration.handle.resume(&cursor.flag());
+                self.session.renew(&cursor.deadline);
+            }
+            PortalState::Finished { tag } => put_command_complete(&mut self.wire.out, tag),
+            PortalState::Done => {
+                return Err(WireError::new("55000", format!("portal \"{name}\" cannot be run")).into());
+            }
+        }
+        if let PortalState::Rows(cursor) = &mut portal.state
+            && cursor.send(&mut self.wire, &portal.formats, rows_max).await? == Progress::Finished
+        {
+            portal.state = PortalState::Finished { tag: cursor.tag(0) };
         }
         self.named.portals.insert(name.to_owned(), portal);
         Ok(())
@@ -250,7 +268,7 @@ impl Connection {
             put_empty_query(&mut self.wire.out);
             return Ok(PortalState::Done);
         };
-        if prepared.deallocate.as_ref().is_some_and(|what| self.named.deallocate(what)) {
+        if prepared.deallocate.as_ref().is_some_and(|what| self.deallocate(what)) {
             put_command_complete(&mut self.wire.out, "DEALLOCATE");
             return Ok(PortalState::Done);
         }
@@ -262,7 +280,7 @@ impl Connection {
                 if !same_columns(prepared.prepared.columns.as_ref(), &rows.schema) {
                     return Err(WireError::new("0A000", "cached plan must not change result type").into());
                 }
-                Ok(PortalState::Rows(Box::new(RowCursor::new(rows))))
+                Ok(PortalState::Rows(Box::new(RowCursor::new(rows, &self.session, flag)?)))
             }
             other => {
                 self.finish_outcome(other, flag).await?;
@@ -276,7 +294,6 @@ fn decode_parameters(
     prepared: &PreparedStatement,
     values: &[Option<bytes::Bytes>],
     formats: Vec<i16>,
-    zone_seconds: i32,
 ) -> WireResult<Vec<ScalarValue>> {
     let wanted = prepared.prepared.parameters.len();
     if values.len() != wanted {
@@ -291,7 +308,7 @@ fn decode_parameters(
     let types = prepared.prepared.parameters.iter().zip(&prepared.parameter_oids);
     let mut parameters = Vec::with_capacity(wanted);
     for (index, (value, (data_type, type_oid))) in values.iter().zip(types).enumerate() {
-        let decoded = decode_parameter(value.as_ref(), formats.binary(index), *type_oid, data_type, zone_seconds);
+        let decoded = decode_parameter(value.as_ref(), formats.binary(index), *type_oid, data_type, ZONE_SECONDS);
         parameters.push(decoded.map_err(|error| {
             let mut error = WireError::from(error);
             error.context = Some(format!("parameter ${}", index + 1));

@@ -3,7 +3,8 @@
 //!
 //! Invariants: a decoder sees one frame's bytes and nothing after them; every count and length is checked against
 //! the bytes that are there before anything is allocated; a frame's claimed length is checked against its type's cap
-//! before its body is buffered. Any violation is [`Malformed`], which ends the connection with 08P01.
+//! before its body is buffered. Any violation is [`Malformed`], which ends the connection with 08P01; a string that is no
+//! text is an error of its message alone.
 //!
 //! Written here because the decoders of the `pgwire` crate read past the frame they were given and panic on bodies
 //! shorter than their counts, and because rows are encoded into the socket's buffer without a message in between.
@@ -19,9 +20,14 @@ pub const SMALL_FRAME_BYTES_MAX: usize = 64 << 10;
 /// Longest startup packet.
 pub const STARTUP_BYTES_MAX: usize = 10_000;
 
-/// The client broke the protocol; the connection cannot go on.
+/// What is wrong with a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Malformed(pub String);
+pub enum Malformed {
+    /// The client broke the protocol; the connection cannot go on.
+    Broken(String),
+    /// The frame is whole, but a string in it is no text.
+    NotUtf8,
+}
 
 type Result<T> = std::result::Result<T, Malformed>;
 
@@ -36,10 +42,17 @@ pub enum Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frontend {
     Query(String),
-    Parse { name: String, sql: String, type_oids: Vec<u32> },
+    Parse {
+        name: String,
+        sql: String,
+        type_oids: Vec<u32>,
+    },
     Bind(Bind),
     Describe(Target, String),
-    Execute { portal: String, rows_max: i32 },
+    Execute {
+        portal: String,
+        rows_max: i32,
+    },
     Close(Target, String),
     Flush,
     Sync,
@@ -47,6 +60,10 @@ pub enum Frontend {
     CopyData(Bytes),
     CopyDone,
     CopyFail(String),
+    /// A message with a string that is no text; `query`: a Query, else one that is skipped up to Sync.
+    NotUtf8 {
+        query: bool,
+    },
 }
 
 /// Bind: parameters are `None` for NULL.
@@ -80,9 +97,14 @@ pub fn take_frontend(buffer: &mut BytesMut) -> Result<Option<Frontend>> {
     let mut frame = buffer.split_to(1 + length);
     frame.advance(5);
     let mut body = Body(frame.freeze());
-    let message = decode_frontend(kind, &mut body)?;
-    body.finish()?;
-    Ok(Some(message))
+    match decode_frontend(kind, &mut body) {
+        Err(Malformed::NotUtf8) => Ok(Some(Frontend::NotUtf8 { query: kind == b'Q' })),
+        message => {
+            let message = message?;
+            body.finish()?;
+            Ok(Some(message))
+        }
+    }
 }
 
 /// Bytes that the frame at the front of `buffer` still lacks, as far as its header tells.
@@ -186,7 +208,7 @@ fn decode_frontend(kind: u8, body: &mut Body) -> Result<Frontend> {
 }
 
 fn malformed(message: impl Into<String>) -> Malformed {
-    Malformed(message.into())
+    Malformed::Broken(message.into())
 }
 
 /// The rest of one frame.
@@ -218,7 +240,7 @@ impl Body {
         self.0.advance(1);
         match std::str::from_utf8(&bytes) {
             Ok(text) => Ok(text.to_owned()),
-            Err(_) => Err(malformed("invalid byte sequence for encoding \"UTF8\"")),
+            Err(_) => Err(Malformed::NotUtf8),
         }
     }
 
@@ -433,10 +455,11 @@ mod tests {
             (b'E', b"\0\0"),
             (b'S', b"x"),
             (b'z', b""),
-            (b'Q', b"\xff\0"),
         ] {
             assert!(take_frontend(&mut frame(kind, body)).is_err(), "{} {body:?}", kind as char);
         }
+        assert_eq!(take_frontend(&mut frame(b'Q', b"\xff\0")), Ok(Some(Frontend::NotUtf8 { query: true })));
+        assert_eq!(take_frontend(&mut frame(b'P', b"\0\xff\0\0\0")), Ok(Some(Frontend::NotUtf8 { query: false })));
         assert!(take_frontend(&mut BytesMut::from(&b"Q\0\0\0\x03"[..])).is_err());
         assert!(take_frontend(&mut BytesMut::from(&b"S\x7f\0\0\0"[..])).is_err());
     }

@@ -10,6 +10,7 @@ mod copy_in;
 mod copy_out;
 mod error;
 mod extended;
+mod lane;
 mod message;
 mod results;
 mod rows;
@@ -22,10 +23,11 @@ use cancel::Connections;
 use connection::Connection;
 use error::WireError;
 use futures::FutureExt;
+use lane::{LaneSession, Lanes};
 use millpond_sql::{Instance, Session};
 use startup::{Start, Wanted, read_opening};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -46,17 +48,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What every connection needs.
 struct Door {
-    instance: Arc<Instance>,
+    /// Not there while the database starts.
+    instance: Arc<OnceLock<Arc<Instance>>>,
     connections: Arc<Connections>,
+    lanes: Arc<Lanes>,
     sessions: Arc<Semaphore>,
     shutdown: watch::Receiver<bool>,
 }
 
-/// Serves clients until `shutdown` turns true, then ends their sessions.
-pub async fn serve(listener: TcpListener, instance: Arc<Instance>, mut shutdown: watch::Receiver<bool>) {
+/// Serves clients until `shutdown` turns true, then ends their sessions. Until there is an instance they are refused.
+pub async fn serve(listener: TcpListener, instance: Arc<OnceLock<Arc<Instance>>>, mut shutdown: watch::Receiver<bool>) {
     let door = Arc::new(Door {
         instance,
         connections: Arc::default(),
+        lanes: Arc::default(),
         sessions: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
         shutdown: shutdown.clone(),
     });
@@ -113,15 +118,25 @@ impl Door {
     }
 
     async fn serve_session(&self, socket: TcpStream, mut start: Start) {
+        let Some(instance) = self.instance.get() else {
+            return refuse(socket, WireError::new("57P03", "the database system is starting up")).await;
+        };
         let Ok(_permit) = self.sessions.clone().try_acquire_owned() else {
             return refuse(socket, WireError::new("53300", "sorry, too many clients already")).await;
+        };
+        let lane = match self.lanes.take() {
+            Ok(lane) => lane,
+            Err(error) => {
+                tracing::warn!(%error, "no threads for a session");
+                return refuse(socket, WireError::new("53000", "no threads left for a session")).await;
+            }
         };
         let registration = self.connections.register();
         let pid = registration.pid;
         tracing::debug!(pid, user = start.user, database = start.database, "session begins");
         let inbound = std::mem::take(&mut start.rest);
         let wire = Wire::new(socket.into_split(), inbound, registration.handle.clone(), self.shutdown.clone());
-        let session = Session::new(self.instance.clone(), &start.user, &start.database, pid);
+        let session = LaneSession::new(Session::new(instance.clone(), &start.user, &start.database, pid), lane);
         let mut connection = Connection::new(wire, session, registration);
         let end = AssertUnwindSafe(connection.run(start)).catch_unwind().await;
         let farewell = match end {

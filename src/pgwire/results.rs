@@ -7,28 +7,33 @@ use super::cancel::CancelFlag;
 use super::copy_in::CopyDecoder;
 use super::copy_out::CopyEncoder;
 use super::error::{PROTOCOL_VIOLATION, WireError};
+use super::lane::{LaneSession, LaneStream};
 use super::message::*;
 use super::rows::RowEncoder;
-use super::types::Formats;
+use super::types::{Formats, check_columns};
 use super::wire::{End, FLUSH_BYTES, Stop, Wire};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::execution::SendableRecordBatchStream;
-use futures::{FutureExt, StreamExt};
+use millpond_engine::function::Deadline;
 use millpond_sql::{CopyFormat, CopyIn, CopyOptions, Feed, Rows};
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Batches a subscription may be ahead of its client.
 const FEED_BATCHES_MAX: usize = 2;
+/// How long rows wait for more of them before they are written.
+const FLUSH_DELAY: Duration = Duration::from_millis(2);
 /// How often a subscription without changes looks whether its client is still there.
 const FEED_POLL: Duration = Duration::from_millis(100);
 
 /// A result set on its way to the client; a portal keeps it between two Execute messages.
 pub struct RowCursor {
     pub schema: SchemaRef,
-    stream: SendableRecordBatchStream,
+    /// When its statement is over.
+    pub deadline: Deadline,
+    stream: LaneStream,
     current: Option<CurrentBatch>,
     tag: &'static str,
     count: bool,
@@ -48,36 +53,52 @@ pub enum Progress {
 }
 
 impl RowCursor {
-    pub fn new(rows: Rows) -> RowCursor {
-        RowCursor { schema: rows.schema, stream: rows.stream, current: None, tag: rows.tag, count: rows.count }
+    /// `flag` is that of the statement.
+    ///
+    /// # Errors
+    /// 54011 when there are too many columns.
+    pub fn new(rows: Rows, session: &LaneSession, flag: &CancelFlag) -> Result<RowCursor, WireError> {
+        check_columns(&rows.schema)?;
+        let stream = session.stream(rows.stream, flag.clone());
+        let Rows { schema, tag, count, deadline, .. } = rows;
+        Ok(RowCursor { schema, deadline, stream, current: None, tag, count })
     }
 
-    /// Sends rows, at most `rows_max` of them, and then CommandComplete or PortalSuspended.
+    pub fn flag(&self) -> CancelFlag {
+        self.stream.cancel.clone()
+    }
+
+    /// The tag of its CommandComplete when that ends `sent` rows.
+    pub fn tag(&self, sent: usize) -> String {
+        if self.count { format!("{} {sent}", self.tag) } else { self.tag.to_owned() }
+    }
+
+    /// Sends rows, at most `rows_max` of them, and then CommandComplete or PortalSuspended. Nothing is computed beyond
+    /// the batch the last row is in.
     pub async fn send(
         &mut self,
         wire: &mut Wire,
-        flag: &CancelFlag,
         formats: &Formats,
         rows_max: Option<usize>,
-        zone_seconds: i32,
     ) -> Result<Progress, Stop> {
+        let flag = &self.flag();
         let mut sent = 0usize;
         loop {
+            if rows_max == Some(sent) {
+                put_portal_suspended(&mut wire.out);
+                return Ok(Progress::Suspended);
+            }
             let Some(batch) = &mut self.current else {
                 match next_batch(&mut self.stream, wire, flag).await? {
                     Some(batch) => {
-                        let encoder = RowEncoder::new(&batch, formats, zone_seconds)?;
+                        let encoder = RowEncoder::new(&batch, formats)?;
                         self.current = Some(CurrentBatch { encoder, rows: batch.num_rows(), next: 0 });
                         continue;
                     }
                     None => break,
                 }
             };
-            while batch.next < batch.rows {
-                if rows_max == Some(sent) {
-                    put_portal_suspended(&mut wire.out);
-                    return Ok(Progress::Suspended);
-                }
+            while batch.next < batch.rows && rows_max != Some(sent) {
                 batch.encoder.put_row(&mut wire.out, batch.next)?;
                 batch.next += 1;
                 sent += 1;
@@ -85,26 +106,23 @@ impl RowCursor {
                     wire.flush(flag).await?;
                 }
             }
-            self.current = None;
+            if batch.next == batch.rows {
+                self.current = None;
+            }
         }
-        let tag = if self.count { format!("{} {sent}", self.tag) } else { self.tag.to_owned() };
-        put_command_complete(&mut wire.out, &tag);
+        put_command_complete(&mut wire.out, &self.tag(sent));
         Ok(Progress::Finished)
     }
 }
 
-/// The next batch of a stream; what is already encoded is flushed if the batch is not there yet.
-async fn next_batch(
-    stream: &mut SendableRecordBatchStream,
-    wire: &mut Wire,
-    flag: &CancelFlag,
-) -> Result<Option<RecordBatch>, Stop> {
-    let ready = stream.next().now_or_never();
-    let next = match ready {
-        Some(next) => next,
-        None => {
+/// The next batch of a stream; what is already encoded is flushed if the batch is not there soon.
+async fn next_batch(stream: &mut LaneStream, wire: &mut Wire, flag: &CancelFlag) -> Result<Option<RecordBatch>, Stop> {
+    let mut next = pin!(stream.next());
+    let next = match tokio::time::timeout(FLUSH_DELAY, &mut next).await {
+        Ok(next) => next,
+        Err(_) => {
             wire.flush(flag).await?;
-            wire.until_interrupted(flag, stream.next()).await?
+            wire.until_interrupted(flag, next).await?
         }
     };
     if flag.load(Ordering::Acquire) {
@@ -115,16 +133,16 @@ async fn next_batch(
 
 /// `COPY (query) TO STDOUT`.
 pub async fn copy_out(
-    rows: Rows,
+    schema: &SchemaRef,
+    mut stream: LaneStream,
     options: CopyOptions,
     wire: &mut Wire,
     flag: &CancelFlag,
-    zone_seconds: i32,
 ) -> Result<(), Stop> {
-    let mut encoder = CopyEncoder::new(options, zone_seconds);
-    put_copy_response(&mut wire.out, b'H', encoder.binary(), rows.schema.fields().len());
-    encoder.put_start(&mut wire.out, &rows.schema);
-    let mut stream = rows.stream;
+    check_columns(schema)?;
+    let mut encoder = CopyEncoder::new(options);
+    put_copy_response(&mut wire.out, b'H', encoder.binary(), schema.fields().len());
+    encoder.put_start(&mut wire.out, schema);
     let mut sent = 0;
     while let Some(batch) = next_batch(&mut stream, wire, flag).await? {
         sent += put_copy_batch(&mut encoder, &batch, wire, flag).await?;
@@ -152,14 +170,8 @@ async fn put_copy_batch(
 }
 
 /// `COPY (SUBSCRIBE …) TO STDOUT`: runs until the client cancels or leaves, or the feed fails.
-pub async fn subscribe(
-    feed: Feed,
-    options: CopyOptions,
-    wire: &mut Wire,
-    flag: &CancelFlag,
-    zone_seconds: i32,
-) -> Result<(), Stop> {
-    let mut encoder = CopyEncoder::new(options, zone_seconds);
+pub async fn subscribe(feed: Feed, options: CopyOptions, wire: &mut Wire, flag: &CancelFlag) -> Result<(), Stop> {
+    let mut encoder = CopyEncoder::new(options);
     put_copy_response(&mut wire.out, b'H', encoder.binary(), feed.schema.fields().len());
     encoder.put_start(&mut wire.out, &feed.schema);
     let (sender, mut receiver) = mpsc::channel(FEED_BATCHES_MAX);
@@ -215,12 +227,12 @@ fn pump(mut feed: Feed, sender: &mpsc::Sender<Result<RecordBatch, WireError>>, f
 }
 
 /// `COPY … FROM STDIN`.
-pub async fn copy_in(mut copy: Box<CopyIn>, wire: &mut Wire, flag: &CancelFlag, zone_seconds: i32) -> Result<(), Stop> {
+pub async fn copy_in(mut copy: Box<CopyIn>, wire: &mut Wire, flag: &CancelFlag) -> Result<(), Stop> {
     let binary = copy.options.format == CopyFormat::Binary;
     put_copy_response(&mut wire.out, b'G', binary, copy.schema.fields().len());
-    let mut decoder = CopyDecoder::new(copy.schema.clone(), copy.options.clone(), zone_seconds);
+    let mut decoder = CopyDecoder::new(copy.schema.clone(), copy.options.clone());
     loop {
-        match wire.next_message_during(flag).await? {
+        match next_message(&copy, wire, flag).await? {
             Frontend::CopyData(data) => {
                 decoder.push(&data);
                 drop(data);
@@ -246,4 +258,17 @@ pub async fn copy_in(mut copy: Box<CopyIn>, wire: &mut Wire, flag: &CancelFlag, 
     let rows = wire.to_its_end(flag, copy.finish()).await??;
     put_command_complete(&mut wire.out, &format!("COPY {rows}"));
     Ok(())
+}
+
+/// The client's next message, unless the statement is over first.
+async fn next_message(copy: &CopyIn, wire: &mut Wire, flag: &CancelFlag) -> Result<Frontend, Stop> {
+    let message = wire.next_message_during(flag);
+    let Some(deadline) = copy.deadline() else { return message.await };
+    match tokio::time::timeout_at(deadline.into(), message).await {
+        Ok(message) => message,
+        Err(_) => {
+            copy.check()?;
+            Err(WireError::canceled().into())
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::error::Result;
 use super::message::patch_length;
-use super::types::Formats;
+use super::types::{Formats, ZONE_SECONDS};
 use arrow::array::RecordBatch;
 use bytes::{BufMut, BytesMut};
 use millpond_sql::value::Cells;
@@ -13,11 +13,11 @@ pub struct RowEncoder {
 }
 
 impl RowEncoder {
-    pub fn new(batch: &RecordBatch, formats: &Formats, zone_seconds: i32) -> Result<RowEncoder> {
+    pub fn new(batch: &RecordBatch, formats: &Formats) -> Result<RowEncoder> {
         let schema = batch.schema_ref();
         let columns = schema.fields().iter().zip(batch.columns()).enumerate();
         let columns =
-            columns.map(|(index, (field, array))| Ok((Cells::new(field, array, zone_seconds)?, formats.binary(index))));
+            columns.map(|(index, (field, array))| Ok((Cells::new(field, array, ZONE_SECONDS)?, formats.binary(index))));
         Ok(RowEncoder { columns: columns.collect::<Result<_>>()? })
     }
 

@@ -5,6 +5,21 @@ use arrow::datatypes::{Field, SchemaRef};
 use millpond_sql::value::oid::{oid_of_field, size_of_oid};
 use millpond_sql::value::pg_type::type_modifier;
 
+/// Most columns of a result, as in Postgres.
+const RESULT_COLUMNS_MAX: usize = 1664;
+/// Offset from UTC of the zone in which instants are read and shown: `TimeZone` can be nothing else.
+pub const ZONE_SECONDS: i32 = 0;
+
+/// # Errors
+/// 54011 when a result has more columns than the protocol's clients expect.
+pub fn check_columns(schema: &SchemaRef) -> super::error::Result<()> {
+    if schema.fields().len() <= RESULT_COLUMNS_MAX {
+        return Ok(());
+    }
+    let message = format!("target lists can have at most {RESULT_COLUMNS_MAX} entries");
+    Err(super::error::WireError::new("54011", message))
+}
+
 /// RowDescription of a result; `formats` as Bind gave them.
 pub fn describe(schema: &SchemaRef, formats: &Formats) -> Vec<ColumnDescription> {
     let describe_field = |(index, field): (usize, &std::sync::Arc<Field>)| {

@@ -6,8 +6,10 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod client;
+pub mod guest;
 pub mod postgres;
 pub mod random;
+pub mod raw;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -116,6 +118,19 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the server is running");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS is there");
         line.trim().trim_end_matches("kB").trim().parse().expect("a number of kB")
+    }
+
+    /// Processors the server keeps busy, measured over half a second.
+    pub fn busy(&self) -> f64 {
+        const TICKS_PER_S: f64 = 100.0;
+        let ticks = || -> f64 {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the server is running");
+            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+            fields[11..13].iter().map(|ticks| ticks.parse::<f64>().expect("a number of ticks")).sum()
+        };
+        let (before, over) = (ticks(), Duration::from_millis(500));
+        std::thread::sleep(over);
+        (ticks() - before) / TICKS_PER_S / over.as_secs_f64()
     }
 }
 

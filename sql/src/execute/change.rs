@@ -45,9 +45,15 @@ impl Session {
         Ok(outcome)
     }
 
-    pub(super) fn copy_in(&mut self, relation: &str, columns: &[String], options: CopyOptions) -> Result<Outcome> {
+    pub(super) fn copy_in(
+        &mut self,
+        relation: &str,
+        columns: &[String],
+        options: CopyOptions,
+        limits: Limits,
+    ) -> Result<Outcome> {
         let object = dml::insert_target(&self.instance.database.catalog(), relation)?;
         let writer = Writer::new(&self.instance.database, &self.block);
-        Ok(Outcome::CopyIn(Box::new(CopyIn::new(object, columns, options, writer)?)))
+        Ok(Outcome::CopyIn(Box::new(CopyIn::new(object, columns, options, writer, limits)?)))
     }
 }

@@ -10,6 +10,7 @@ use crate::view;
 use millpond_engine::ObjectId;
 use millpond_engine::catalog::{Catalog, Object, ObjectKind};
 use millpond_engine::database::{self, BackfillProgress, Create};
+use millpond_engine::function::Module;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +52,8 @@ impl Session {
             }
             Kind::CreateModule { name, bytes, .. } => {
                 let definition = format!("CREATE MODULE {name}");
-                let create = Create::Module { name: name.clone(), bytes: bytes.clone(), definition };
+                let module = self.compile(bytes, limits).await?;
+                let create = Create::Module { name: name.clone(), bytes: bytes.clone(), module, definition };
                 let id = self.create_object(create).await?;
                 self.tell_skipped(name, id);
             }
@@ -64,6 +66,13 @@ impl Session {
     async fn create_object(&self, what: Create) -> Result<ObjectId> {
         let database = self.instance.database.clone();
         Ok(spawn_blocking(move || database.create(what)).await??)
+    }
+
+    /// Compiles a module, which may take seconds, before anything is locked. Compiling itself cannot be stopped: when the
+    /// statement ends first, its result is dropped.
+    async fn compile(&self, bytes: &[u8], limits: &Limits) -> Result<Arc<dyn Module>> {
+        let (host, bytes) = (self.instance.database.module_host(), bytes.to_owned());
+        Ok(limits.bound(spawn_blocking(move || host.load(&bytes))).await???)
     }
 
     /// Says which exports of a new module SQL cannot call.

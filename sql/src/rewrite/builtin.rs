@@ -11,6 +11,7 @@
 //! ```
 
 use super::build::{argument, call, number, text, unqualified};
+use crate::dialect::is_collation;
 use crate::error::{Error, Result};
 use sqlparser::ast::{
     Array, BinaryOperator, DataType, Expr, Function, FunctionArguments, Ident, LimitClause, ObjectName, ObjectNamePart,
@@ -21,7 +22,7 @@ use std::ops::ControlFlow;
 /// Respells the statement in place.
 ///
 /// # Errors
-/// 0A000 for a collation that orders text otherwise.
+/// 42601 for FETCH FIRST beside LIMIT.
 pub(crate) fn respell(statement: &mut Statement) -> Result<()> {
     match statement.visit(&mut Speller) {
         ControlFlow::Break(error) => Err(error),

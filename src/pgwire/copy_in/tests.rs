@@ -25,7 +25,7 @@ fn options(format: CopyFormat) -> CopyOptions {
 type Row = (Option<i64>, Option<String>);
 
 fn decode(input: &[&[u8]], options: &CopyOptions) -> Result<Vec<Row>> {
-    let mut decoder = CopyDecoder::new(schema(), options.clone(), 0);
+    let mut decoder = CopyDecoder::new(schema(), options.clone());
     let mut batches = Vec::new();
     for piece in input {
         decoder.push(piece);
@@ -140,14 +140,14 @@ fn errors_name_line_and_column() {
     assert_eq!(error(CopyFormat::Text, b"1\t\xff\n").0, "22021");
     assert_eq!(error(CopyFormat::Binary, b"not a copy file").0, "22P04");
     let strict = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
-    let mut decoder = CopyDecoder::new(strict, options(CopyFormat::Text), 0);
+    let mut decoder = CopyDecoder::new(strict, options(CopyFormat::Text));
     decoder.push(b"\\N\n");
     assert_eq!(decoder.next_batch().map(|_| ()).map_err(|e| e.sqlstate), Err("23502"));
 }
 
 #[test]
 fn batches_are_bounded() {
-    let mut decoder = CopyDecoder::new(schema(), options(CopyFormat::Csv), 0);
+    let mut decoder = CopyDecoder::new(schema(), options(CopyFormat::Csv));
     let mut rows = 0;
     decoder.push("1,x\n".repeat(3 * BATCH_ROWS_MAX + 5).as_bytes());
     while let Some(batch) = decoder.next_batch().expect("a batch") {
