@@ -10,7 +10,7 @@ use crate::parser::check_statement;
 use crate::pg_catalog::{self, Facts, SessionInfo};
 use crate::relation::{Relation, WITH_SYSTEM_COLUMNS, no_offsets_yet};
 use crate::rewrite::{self, Needs};
-use crate::size::check_size;
+use crate::size::{check_relations, check_size};
 use crate::statement::folded;
 use crate::types::SqlTypes;
 use arrow::array::RecordBatch;
@@ -36,6 +36,8 @@ use sqlparser::ast::{Expr, Ident, ObjectNamePart, Statement, visit_expressions, 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 pub(crate) const CATALOG: &str = "millpond";
 pub(crate) const SCHEMA: &str = "public";
@@ -65,6 +67,8 @@ impl Base {
         options.sql_parser.dialect = Dialect::PostgreSQL;
         options.sql_parser.map_string_types_to_utf8view = false;
         options.sql_parser.parse_float_as_decimal = true;
+        // It copies the whole plan below every relation in FROM: exponentially, in WITH queries made of each other.
+        options.sql_parser.enable_subquery_sort_elimination = false;
         options.execution.parquet.schema_force_view_types = false;
         options.execution.time_zone = Some("UTC".to_owned());
         let runtime = RuntimeEnvBuilder::new()
@@ -154,6 +158,7 @@ impl Planner {
     /// Rewrites and plans `statement`; `parameters[i]` is the type of `$i+1`.
     pub(crate) async fn plan(&mut self, statement: Statement, parameters: &[DataType]) -> Result<(LogicalPlan, Needs)> {
         check_statement(&statement)?;
+        check_relations(&statement)?;
         let mut statement = statement;
         let is_aggregate = |name: &str| self.state.aggregate_functions().contains_key(name);
         let needs = rewrite::rewrite(&mut statement, &self.source.catalog, &self.limits, &is_aggregate)?;
@@ -224,7 +229,8 @@ impl Planner {
             return physical(&self.state, plan).await;
         }
         let (state, plan) = (self.state.clone(), plan.clone());
-        tokio::spawn(async move { physical(&state, &plan).await }).await?
+        let runtime = Handle::current();
+        spawn_blocking(move || runtime.block_on(physical(&state, &plan))).await?
     }
 }
 

@@ -1,7 +1,7 @@
-//! Bounds on what a plan grows to while it is optimised.
+//! Bounds on what a statement grows to while it is planned and optimised.
 //!
-//! A plan is a graph: a WITH query that is named twice is in memory once, and the optimiser goes through it twice. And it
-//! moves filters below what computes their columns, by putting the computations in the columns' place. So a short text
+//! A plan is a graph: a WITH query that is named twice is in memory once, and the planner, when it looks for references
+//! to the query outside, and the optimiser go through it twice. And the optimiser moves filters below what computes their columns, by putting the computations in the columns' place. So a short text
 //! can say
 //!
 //! ```text
@@ -9,19 +9,95 @@
 //! WITH a1 AS (SELECT x + x AS x FROM a0), a2 AS (SELECT x + x AS x FROM a1), … WHERE x > 0      2ⁿ additions
 //! ```
 //!
-//! Both are counted here without being made. What is long because its text is long is no fault: a list of 100 000 values
+//! Both are counted here without being made: the first on the syntax tree, before anything is planned, and again, in
+//! operators, on the plan; the second on the plan. What is long because its text is long is no fault: a list of 100 000 values
 //! counts once.
 
 use crate::error::{Error, Result};
+use crate::statement::folded;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use sqlparser::ast::{ObjectNamePart, Query, Statement, TableFactor, Visit, Visitor};
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+/// Relations that a statement reads, those of a WITH query each time it is named.
+const RELATIONS_MAX: u64 = 10_000;
 /// Nodes of the plan as a tree.
 const NODES_MAX: u64 = 100_000;
 /// Parts of a condition in which every column is written out.
 const PARTS_MAX: u64 = 100_000;
+
+/// # Errors
+/// 54001 for more relations than can be planned.
+pub(crate) fn check_relations(statement: &Statement) -> Result<()> {
+    let mut relations = Relations { open: vec![Open::default()] };
+    match statement.visit(&mut relations) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// A query whose parts are being visited.
+#[derive(Default)]
+struct Open {
+    relations: u64,
+    /// Its WITH queries, by address.
+    with: HashMap<*const Query, String>,
+    /// Relations of those already counted.
+    counted: HashMap<String, u64>,
+}
+
+struct Relations {
+    open: Vec<Open>,
+}
+
+impl Relations {
+    fn add(&mut self, relations: u64) -> ControlFlow<Error> {
+        let Some(query) = self.open.last_mut() else { return ControlFlow::Continue(()) };
+        query.relations = query.relations.saturating_add(relations);
+        match query.relations > RELATIONS_MAX {
+            true => ControlFlow::Break(too_large("relations", RELATIONS_MAX)),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Visitor for Relations {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Error> {
+        let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+        let with = tables.map(|cte| (std::ptr::from_ref(cte.query.as_ref()), folded(&cte.alias.name))).collect();
+        self.open.push(Open { with, ..Open::default() });
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Error> {
+        let relations = self.open.pop().map_or(0, |query| query.relations);
+        match self.open.last_mut() {
+            Some(around) if around.with.contains_key(&std::ptr::from_ref(query)) => {
+                let name = around.with.remove(&std::ptr::from_ref(query)).unwrap_or_default();
+                around.counted.insert(name, relations);
+                ControlFlow::Continue(())
+            }
+            _ => self.add(relations),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Error> {
+        let TableFactor::Table { name, .. } = factor else { return ControlFlow::Continue(()) };
+        let known = match name.0.as_slice() {
+            [ObjectNamePart::Identifier(name)] => {
+                let name = folded(name);
+                self.open.iter().rev().find_map(|query| query.counted.get(&name)).copied()
+            }
+            _ => None,
+        };
+        self.add(known.unwrap_or(1).max(1))
+    }
+}
 
 /// Counts the nodes of `plan` as a tree.
 ///
@@ -154,14 +230,15 @@ fn columns(plan: &LogicalPlan, scope: &Scope<'_>) -> Vec<u64> {
 mod tests {
     use super::*;
     use crate::planner::Base;
-    use datafusion::sql::parser::Statement;
+    use datafusion::sql::parser::Statement as DfStatement;
     use sqlparser::dialect::PostgreSqlDialect;
     use sqlparser::parser::Parser;
 
     async fn check(sql: &str) -> Result<u64> {
         let base = Base::new()?;
         let statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
-        check_size(&base.state().statement_to_plan(Statement::Statement(Box::new(statement))).await?)
+        check_relations(&statement)?;
+        check_size(&base.state().statement_to_plan(DfStatement::Statement(Box::new(statement))).await?)
     }
 
     /// `a0`, then `levels` queries each made of the one before it.

@@ -36,6 +36,12 @@ impl PostgresCast {
     }
 }
 
+impl PostgresCast {
+    pub(super) fn to(&self) -> &DataType {
+        &self.to
+    }
+}
+
 /// Whether the cast is one of this file's.
 pub(super) fn differs(from: &DataType, to: &DataType) -> bool {
     let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);

@@ -14,7 +14,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, Cast, InList, ScalarFunc
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Case, Distinct, Expr, ExprSchemable, LogicalPlan, ScalarUDF, WindowFunctionDefinition,
+    BinaryExpr, Case, Distinct, Expr, ExprSchemable, LogicalPlan, ScalarUDF, ScalarUDFImpl, WindowFunctionDefinition,
 };
 use datafusion::optimizer::AnalyzerRule;
 use std::sync::Arc;
@@ -83,11 +83,27 @@ fn unaliased(expr: &Expr) -> &Expr {
     }
 }
 
+/// The type of an expression. The planner's own way makes a name for every operand on the way, which is as long as the
+/// operand; for a chain of operators, whose every link is asked, that is cubic.
+fn type_of(expr: &Expr, schema: &DFSchema) -> Result<DataType> {
+    if let Expr::ScalarFunction(call) = expr {
+        let function = call.func.inner();
+        if let Some(cast) = function.downcast_ref::<PostgresCast>() {
+            return Ok(cast.to().clone());
+        }
+        if let Some(operation) = function.downcast_ref::<Arithmetic>() {
+            let types = call.args.iter().map(|operand| type_of(operand, schema)).collect::<Result<Vec<_>>>()?;
+            return operation.return_type(&types);
+        }
+    }
+    expr.get_type(schema)
+}
+
 /// What cannot be typed (a placeholder without a type) is left as it is.
 fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expr {
         Expr::BinaryExpr(binary) => Ok(operator(binary, schema)),
-        Expr::Negative(value) => match value.get_type(schema) {
+        Expr::Negative(value) => match type_of(&value, schema) {
             Ok(data_type) if is_checked(&data_type) => Ok(Transformed::yes(negative(&data_type, *value)?)),
             _ => Ok(Transformed::no(Expr::Negative(value))),
         },
@@ -106,7 +122,7 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 
 fn operator(binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
     let operator = binary.op;
-    match (binary.left.get_type(schema), binary.right.get_type(schema)) {
+    match (type_of(&binary.left, schema), type_of(&binary.right, schema)) {
         (Ok(left), Ok(right)) if left == right && is_arithmetic(operator) && is_checked(&left) => {
             Transformed::yes(Arithmetic::expr(operator, *binary.left, *binary.right))
         }
@@ -118,7 +134,7 @@ fn operator(binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
 }
 
 fn postgres_cast(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    match cast.expr.get_type(schema) {
+    match type_of(&cast.expr, schema) {
         Ok(from) if differs(&from, cast.field.data_type()) => {
             let to = cast.field.data_type().clone();
             match *cast.expr {
