@@ -1,6 +1,6 @@
 //! What Millpond's SQL has and DataFusion's planner does not, rewritten on the syntax tree before planning.
 //!
-//! In this order: names of columns ([`output`]), questions about the database ([`pg_catalog::rewrite`], for statements
+//! In this order: merged columns ([`using`]), names of columns ([`output`]), questions about the database ([`pg_catalog::rewrite`], for statements
 //! that ask), spellings ([`builtin`]), what this file does, subqueries ([`subquery`]). This file:
 //!
 //! - `m.f(x)`: a module's function, looked up in the catalog and registered under the one name `m.f`;
@@ -13,6 +13,7 @@ pub(crate) mod build;
 mod builtin;
 mod output;
 mod subquery;
+mod using;
 
 pub(crate) use output::{shown, text_shown};
 pub(crate) use subquery::{IsAggregate, aggregates, is_grouped};
@@ -53,6 +54,7 @@ pub(crate) fn rewrite(
     limits: &CallLimits,
     is_aggregate: IsAggregate<'_>,
 ) -> Result<Needs> {
+    using::merge(statement);
     output::name_columns(statement)?;
     if pg_catalog::is_asked(statement) {
         pg_catalog::rewrite(statement, is_aggregate);
@@ -423,7 +425,7 @@ fn keeps_its_key(operator: &JoinOperator) -> Result<()> {
             if matches!(c, JoinConstraint::Using(_) | JoinConstraint::Natural) =>
         {
             Err(Error::unsupported(
-                "RIGHT and FULL joins with USING or NATURAL are not supported",
+                "RIGHT and FULL joins with NATURAL, or with USING beside other joins, are not supported",
                 "Write ON a.x = b.x, and coalesce(a.x, b.x) for the merged column.",
             ))
         }

@@ -5,8 +5,8 @@ SELECT trim(both 'x' from 'xxaxx')
 SELECT ltrim('  a')
 SELECT btrim('xyaxy','xy')
 SELECT null = null, null is null, null is distinct from 1, not null
--- the column is called value, and is bigint
--- differs: (value int8) | 1 | 2 | 3
+-- the column is bigint
+-- differs: (generate_series int8) | 1 | 2 | 3
 SELECT * from generate_series(1,3)
 -- the column is bigint
 -- differs: (x int8) | 1 | 2 | 3
@@ -31,8 +31,6 @@ SELECT * from (values (1),(2)) v(x) left join (values (1)) w(y) on x=y order by 
 -- no LATERAL
 -- differs: 0A000
 SELECT * from (values (1),(2)) v(x), lateral (select x+1 as z) l order by 1
--- EXISTS stands in WHERE only
--- differs: 0A000
 SELECT exists(select 1 where false)
 -- no ALL (subquery)
 -- differs: 0A000
@@ -50,3 +48,8 @@ SELECT row(1,2) = row(1,2)
 SELECT (1,2) < (1,3)
 SELECT x.* from (select 1 as a, 2 as b) x
 SELECT "A" from (select 1 as "A") t
+SELECT * FROM (VALUES (1,'a'),(2,'b')) a(k,x) FULL JOIN (VALUES (2,'c'),(3,'d')) b(k,y) USING (k) ORDER BY k
+SELECT * FROM (VALUES (1,'a'),(2,'b')) a(k,x) RIGHT JOIN (VALUES (2,'c'),(3,'d')) b(k,y) USING (k) ORDER BY 1
+SELECT y, k, a.k, x FROM (VALUES (1,'a'),(2,'b')) a(k,x) RIGHT JOIN (VALUES (2,'c'),(3,'d')) b(k,y) USING (k) WHERE k > 1 ORDER BY y DESC
+SELECT k + 1 AS k, count(*) FROM (VALUES (1,'a'),(2,'b')) a(k,x) FULL JOIN (VALUES (2,'c'),(3,'d')) b(k,y) USING (k) GROUP BY k HAVING k < 3 ORDER BY k
+SELECT * FROM (VALUES (1,1,'a'),(2,2,'b')) a(k,l,x) FULL JOIN (VALUES (2,2,'c'),(2,1,'d')) b(l,k,y) USING (k, l) ORDER BY k, l

@@ -10,12 +10,13 @@
 //! FETCH FIRST 3 ROWS ONLY               LIMIT 3
 //! ```
 
-use super::build::{argument, call, number, text, unqualified};
+use super::build::{argument, call, cast, number, text, unqualified};
 use crate::dialect::is_collation;
 use crate::error::{Error, Result};
 use sqlparser::ast::{
-    Array, BinaryOperator, DataType, Expr, Function, FunctionArguments, Ident, LimitClause, ObjectName,
-    Query, Statement, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
+    Array, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    LimitClause, ObjectName, Query, Statement, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitMut,
+    VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -46,8 +47,13 @@ impl VisitorMut for Speller {
         if let Some(unnest) = as_unnest(factor) {
             *factor = unnest;
         }
-        if let TableFactor::Table { name, args: Some(_), alias, .. } = factor {
-            name_series(name, alias);
+        if let TableFactor::Table { name, args: Some(arguments), alias, .. } = factor
+            && let Some(bare) = unqualified(name, "pg_catalog")
+        {
+            *name = ObjectName::from(vec![Ident::new(&bare)]);
+            if bare == "generate_series" {
+                series(&mut arguments.args, alias);
+            }
         }
         ControlFlow::Continue(())
     }
@@ -140,17 +146,30 @@ fn as_unnest(factor: &TableFactor) -> Option<TableFactor> {
     })
 }
 
-/// `generate_series(1, 3) AS i` names its column `i` too; without an alias both are called like the function.
-fn name_series(name: &mut ObjectName, alias: &mut Option<TableAlias>) {
-    let Some(bare) = unqualified(name, "pg_catalog") else { return };
-    *name = ObjectName::from(vec![Ident::new(&bare)]);
-    if bare != "generate_series" {
-        return;
+/// `generate_series(1, 3) AS i` names its column `i` too; without an alias both are called like the function. Numbers are
+/// `bigint`, the only ones that the planner takes.
+fn series(arguments: &mut [FunctionArg], alias: &mut Option<TableAlias>) {
+    for argument in arguments {
+        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(bound)) = argument
+            && is_number(bound)
+        {
+            *bound = cast(bound.clone(), DataType::BigInt(None));
+        }
     }
-    let unnamed = || TableAlias { explicit: true, name: Ident::new(&bare), columns: vec![], at: None };
+    let unnamed = || TableAlias { explicit: true, name: Ident::new("generate_series"), columns: vec![], at: None };
     let alias = alias.get_or_insert_with(unnamed);
     if alias.columns.is_empty() {
         alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+    }
+}
+
+/// A number, or what is computed of numbers.
+fn is_number(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(value.value, Value::Number(..)),
+        Expr::Nested(expr) | Expr::UnaryOp { expr, .. } => is_number(expr),
+        Expr::BinaryOp { left, right, .. } => is_number(left) && is_number(right),
+        _ => false,
     }
 }
 

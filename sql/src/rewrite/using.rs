@@ -1,0 +1,175 @@
+//! RIGHT and FULL JOIN … USING: the merged column has the value of the side that has a row.
+//!
+//! The planner takes it from the left side, which is NULL where only the right one has a row. So it is written out:
+//!
+//! ```text
+//! SELECT k, * FROM a FULL JOIN b USING (k)
+//! SELECT coalesce(a.k, b.k) AS k, coalesce(a.k, b.k) AS k, a.* EXCEPT (k), b.* EXCEPT (k) FROM a FULL JOIN b ON a.k = b.k
+//! ```
+//!
+//! Of a RIGHT JOIN it is `b.k`. Only where FROM is this one join; others are refused where they are met.
+
+use super::build::call;
+use crate::statement::folded;
+use sqlparser::ast::{
+    BinaryOperator, ExceptSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
+    OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor, VisitMut,
+    VisitorMut, WildcardAdditionalOptions,
+};
+use std::ops::ControlFlow;
+
+/// Writes out the merged columns of every query of the statement.
+pub(super) fn merge(statement: &mut Statement) {
+    let _ = statement.visit(&mut Merger);
+}
+
+struct Merger;
+
+impl VisitorMut for Merger {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let SetExpr::Select(select) = query.body.as_mut()
+            && let Some(merged) = take_using(select)
+        {
+            merged.write_out(select);
+            if let Some(OrderByKind::Expressions(order)) = query.order_by.as_mut().map(|order| &mut order.kind) {
+                let by_output = |expr: &Expr| matches!(expr, Expr::Identifier(name) if has_alias(select, name));
+                for by in order.iter_mut().filter(|by| !by_output(&by.expr)) {
+                    let _ = by.visit(&mut Columns { merged: &merged, depth: 0 });
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The columns that USING merges.
+struct Merged {
+    left: Ident,
+    right: Ident,
+    full: bool,
+    columns: Vec<Ident>,
+}
+
+/// Makes ON of a select's RIGHT or FULL JOIN USING.
+fn take_using(select: &mut Select) -> Option<Merged> {
+    let [from] = select.from.as_mut_slice() else { return None };
+    let [join] = from.joins.as_mut_slice() else { return None };
+    let (left, right) = (qualifier(&from.relation)?, qualifier(&join.relation)?);
+    let full = matches!(join.join_operator, JoinOperator::FullOuter(_));
+    let constraint = match &mut join.join_operator {
+        JoinOperator::Right(c) | JoinOperator::RightOuter(c) | JoinOperator::FullOuter(c) => c,
+        _ => return None,
+    };
+    let JoinConstraint::Using(names) = constraint else { return None };
+    let columns = names.iter().map(|name| name.0.last()?.as_ident().cloned()).collect::<Option<Vec<_>>>()?;
+    let merged = Merged { left, right, full, columns };
+    let equal = |column: &Ident| Expr::BinaryOp {
+        left: Box::new(of(&merged.left, column)),
+        op: BinaryOperator::Eq,
+        right: Box::new(of(&merged.right, column)),
+    };
+    let all = |left, right| Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) };
+    *constraint = JoinConstraint::On(merged.columns.iter().map(equal).reduce(all)?);
+    Some(merged)
+}
+
+fn qualifier(factor: &TableFactor) -> Option<Ident> {
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            Some(alias.name.clone())
+        }
+        TableFactor::Table { name, alias: None, args: None, .. } => name.0.last()?.as_ident().cloned(),
+        _ => None,
+    }
+}
+
+fn has_alias(select: &Select, name: &Ident) -> bool {
+    let is_it =
+        |item: &SelectItem| matches!(item, SelectItem::ExprWithAlias { alias, .. } if folded(alias) == folded(name));
+    select.projection.iter().any(is_it)
+}
+
+fn of(table: &Ident, column: &Ident) -> Expr {
+    Expr::CompoundIdentifier(vec![table.clone(), column.clone()])
+}
+
+impl Merged {
+    fn value(&self, column: &Ident) -> Expr {
+        match self.full {
+            true => call("coalesce", vec![of(&self.left, column), of(&self.right, column)]),
+            false => of(&self.right, column),
+        }
+    }
+
+    fn named(&self, column: &Ident) -> SelectItem {
+        SelectItem::ExprWithAlias { expr: self.value(column), alias: column.clone() }
+    }
+
+    /// `t.*` without the merged columns.
+    fn others(&self, table: &Ident) -> SelectItem {
+        let name = ObjectName(vec![ObjectNamePart::Identifier(table.clone())]);
+        let opt_except = self
+            .columns
+            .split_first()
+            .map(|(first, rest)| ExceptSelectItem { first_element: first.clone(), additional_elements: rest.to_vec() });
+        let options = WildcardAdditionalOptions { opt_except, ..Default::default() };
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options)
+    }
+
+    fn write_out(&self, select: &mut Select) {
+        let mut items = Vec::with_capacity(select.projection.len());
+        for item in std::mem::take(&mut select.projection) {
+            match item {
+                SelectItem::Wildcard(_) => {
+                    items.extend(self.columns.iter().map(|column| self.named(column)));
+                    items.extend([self.others(&self.left), self.others(&self.right)]);
+                }
+                SelectItem::UnnamedExpr(Expr::Identifier(name)) if self.holds(&name) => items.push(self.named(&name)),
+                other => items.push(other),
+            }
+        }
+        select.projection = items;
+        let mut columns = Columns { merged: self, depth: 0 };
+        let _ = select.projection.visit(&mut columns);
+        let _ = select.selection.visit(&mut columns);
+        let _ = select.group_by.visit(&mut columns);
+        let _ = select.having.visit(&mut columns);
+    }
+
+    fn holds(&self, name: &Ident) -> bool {
+        self.columns.iter().any(|column| folded(column) == folded(name))
+    }
+}
+
+/// Writes out the merged columns where they are named without a table; not inside subqueries, where the name may mean
+/// something else.
+struct Columns<'a> {
+    merged: &'a Merged,
+    depth: usize,
+}
+
+impl VisitorMut for Columns<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(name) = expr
+            && self.depth == 0
+            && self.merged.holds(name)
+        {
+            *expr = self.merged.value(name);
+        }
+        ControlFlow::Continue(())
+    }
+}
