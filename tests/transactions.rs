@@ -202,14 +202,16 @@ async fn waiting_for_a_lock_ends_when_the_statement_does() {
     server.psql(SCHEMA);
     let (one, two) = (connect(&server).await, connect(&server).await);
     one.batch_execute("BEGIN; INSERT INTO t VALUES (1, 'held')").await.unwrap();
-    two.batch_execute("SET statement_timeout = '200ms'").await.unwrap();
-    for statement in
-        ["UPDATE t SET v = ''", "DELETE FROM t", "INSERT INTO t VALUES (2, '')", "SELECT * FROM t FOR UPDATE"]
-    {
-        let error = two.batch_execute(statement).await.unwrap_err();
-        assert_eq!(error.code().map(|code| code.code()), Some("57014"), "{statement}");
+    for (setting, state) in [("statement_timeout", "57014"), ("lock_timeout", "55P03")] {
+        two.batch_execute(&format!("SET {setting} = '200ms'")).await.unwrap();
+        for statement in
+            ["UPDATE t SET v = ''", "DELETE FROM t", "INSERT INTO t VALUES (2, '')", "SELECT * FROM t FOR UPDATE"]
+        {
+            let error = two.batch_execute(statement).await.unwrap_err();
+            assert_eq!(error.code().map(|code| code.code()), Some(state), "{setting}: {statement}");
+        }
+        two.batch_execute(&format!("RESET {setting}")).await.unwrap();
     }
-    two.batch_execute("SET statement_timeout = 0").await.unwrap();
     let cancel = two.cancel_token();
     let waits = tokio::spawn(async move { two.batch_execute("UPDATE t SET v = ''").await });
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;

@@ -7,9 +7,8 @@ use crate::transaction::Writer;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use millpond_engine::catalog::{Object, ObjectKind};
-use millpond_engine::transaction::LOCK_WAIT;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// COPY's format options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +38,7 @@ pub struct CopyIn {
     /// For each column of the object: its position among the columns sent.
     sources: Vec<Option<usize>>,
     writer: Writer,
+    lock_wait: Duration,
     limits: Limits,
     rows: u64,
 }
@@ -49,6 +49,7 @@ impl CopyIn {
         columns: &[String],
         options: CopyOptions,
         writer: Writer,
+        lock_wait: Duration,
         limits: Limits,
     ) -> Result<CopyIn> {
         let wanted = relation_columns(&object, columns)?;
@@ -58,7 +59,16 @@ impl CopyIn {
             .map(|&i| Field::new(&object.columns[i].name, object.columns[i].data_type.clone(), true))
             .collect();
         let sources = (0..object.columns.len()).map(|i| wanted.iter().position(|&w| w == i)).collect();
-        Ok(CopyIn { schema: Arc::new(Schema::new(fields)), options, object, sources, writer, limits, rows: 0 })
+        Ok(CopyIn {
+            schema: Arc::new(Schema::new(fields)),
+            options,
+            object,
+            sources,
+            writer,
+            lock_wait,
+            limits,
+            rows: 0,
+        })
     }
 
     /// When `statement_timeout` is over; no data may be waited for beyond it.
@@ -82,7 +92,7 @@ impl CopyIn {
         let batch = complete(&self.object, &self.sources, &batch)?;
         if matches!(self.object.kind, ObjectKind::Table { .. }) {
             // Here, where the wait can be cancelled; the lock is kept, so for further batches there is none.
-            self.writer.lock(self.object.id, LOCK_WAIT, &self.limits).await?;
+            self.writer.lock(self.object.id, self.lock_wait, &self.limits).await?;
         }
         self.writer.insert(&self.object, batch).await?;
         self.rows += rows;

@@ -85,7 +85,7 @@ impl Session {
                 self.settings.reset_all();
                 Ok(complete("RESET"))
             }
-            Kind::Begin { read_only } => Ok(self.begin(*read_only)),
+            Kind::Begin { read_only, tag } => Ok(self.begin(*read_only, tag)),
             Kind::SetTransaction { read_only } => self.set_transaction(*read_only),
             Kind::Commit => self.commit().await,
             Kind::Rollback => Ok(self.rollback()),

@@ -209,9 +209,6 @@ impl Session {
     }
 
     pub(crate) fn notice(&mut self, severity: &str, sqlstate: &str, message: impl Into<String>) {
-        if !self.settings.shows(severity) {
-            return;
-        }
         self.notices.push((severity.to_owned(), sqlstate.to_owned(), message.into()));
     }
 
@@ -239,7 +236,7 @@ impl Session {
 
 /// BEGIN, COMMIT, ROLLBACK, savepoints, SET and their like.
 impl Session {
-    pub(crate) fn begin(&mut self, read_only: Option<bool>) -> Outcome {
+    pub(crate) fn begin(&mut self, read_only: Option<bool>, tag: &str) -> Outcome {
         let inside = self.status() == TransactionStatus::InTransaction;
         if inside {
             self.notice("WARNING", "25001", "there is already a transaction in progress");
@@ -249,7 +246,7 @@ impl Session {
         if !inside || read_only.is_some() {
             self.settings.set_read_only(read_only);
         }
-        complete("BEGIN")
+        complete(tag)
     }
 
     pub(crate) fn set_transaction(&mut self, read_only: Option<bool>) -> Result<Outcome> {

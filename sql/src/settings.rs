@@ -201,12 +201,6 @@ impl Settings {
         (ms > 0).then(|| Duration::from_millis(ms))
     }
 
-    /// Whether the client wants messages of this severity.
-    pub(crate) fn shows(&self, severity: &str) -> bool {
-        let rank = |name: &str| SEVERITIES.iter().position(|known| known.eq_ignore_ascii_case(name)).unwrap_or(0);
-        rank(severity) >= self.get("client_min_messages").map_or(0, rank)
-    }
-
     pub(crate) fn reads_latest(&self) -> bool {
         self.get("millpond.read") == Some("latest")
     }
@@ -334,7 +328,7 @@ mod tests {
         assert!(settings.set("search_path", Some("app, \"Public\""), false).unwrap().is_none());
         assert!(settings.set("search_path", Some("app"), false).unwrap().is_some());
         settings.set("client_min_messages", Some("WARNING"), false).unwrap();
-        assert_eq!((settings.shows("NOTICE"), settings.shows("WARNING")), (false, true));
+        assert_eq!(settings.get("client_min_messages"), Some("warning"));
         settings.set("application_name", Some("a"), true).unwrap();
         settings.set("application_name", Some("b"), false).unwrap();
         settings.set("default_transaction_read_only", Some("yes"), false).unwrap();

@@ -69,6 +69,7 @@ pub(crate) enum Kind {
     /// `read_only: None` = as the session's default says.
     Begin {
         read_only: Option<bool>,
+        tag: &'static str,
     },
     /// `SET TRANSACTION`; of the modes only READ ONLY and READ WRITE make a difference.
     SetTransaction {

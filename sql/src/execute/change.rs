@@ -54,6 +54,6 @@ impl Session {
     ) -> Result<Outcome> {
         let object = dml::insert_target(&self.instance.database.catalog(), relation)?;
         let writer = Writer::new(&self.instance.database, &self.block);
-        Ok(Outcome::CopyIn(Box::new(CopyIn::new(object, columns, options, writer, limits)?)))
+        Ok(Outcome::CopyIn(Box::new(CopyIn::new(object, columns, options, writer, self.lock_wait(), limits)?)))
     }
 }

@@ -70,7 +70,8 @@ impl Input<'_> {
             self.eat_word("WORK");
         }
         if matches!(first, "BEGIN" | "START") {
-            return Ok(Kind::Begin { read_only: self.transaction_modes()? });
+            let tag = if first == "START" { "START TRANSACTION" } else { "BEGIN" };
+            return Ok(Kind::Begin { read_only: self.transaction_modes()?, tag });
         }
         if matches!(first, "ROLLBACK" | "ABORT") && self.eat_word("TO") {
             self.eat_word("SAVEPOINT");

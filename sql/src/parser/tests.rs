@@ -59,7 +59,7 @@ fn settings_and_transactions() {
     assert_eq!((name.as_str(), value.as_deref(), local), ("search_path", Some("a, B c"), true));
     assert!(matches!(
         one("BEGIN TRANSACTION READ WRITE, ISOLATION LEVEL READ COMMITTED"),
-        Ok(Kind::Begin { read_only: Some(false) })
+        Ok(Kind::Begin { read_only: Some(false), .. })
     ));
     assert!(matches!(one("SET TRANSACTION READ ONLY"), Ok(Kind::SetTransaction { read_only: Some(true) })));
     assert!(matches!(one("DISCARD PLANS"), Ok(Kind::Nothing { .. })));
