@@ -4,6 +4,7 @@
 //! where there is one, a hint. DataFusion and Arrow report most faults as text only; [`classify`] is the one place
 //! that reads such text, so that a new wording shows up in one table of tests.
 
+use crate::rewrite::{shown, text_shown};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use sqlparser::parser::ParserError;
@@ -243,7 +244,7 @@ fn from_schema(error: &SchemaError) -> Error {
             if valid_fields.is_empty() {
                 return found;
             }
-            let names: Vec<String> = valid_fields.iter().take(20).map(|f| f.name.clone()).collect();
+            let names: Vec<String> = valid_fields.iter().take(20).map(|f| shown(&f.name).to_owned()).collect();
             found.with_hint(format!("There are: {}.", names.join(", ")))
         }
         SchemaError::AmbiguousReference { field } => {
@@ -257,7 +258,6 @@ fn from_schema(error: &SchemaError) -> Error {
 
 fn division_by_zero() -> Error {
     Error::new("22012", "division by zero")
-        .with_hint("A condition beside it does not keep rows out: write CASE WHEN x <> 0 THEN a / x END.")
 }
 
 /// Finds the SQLSTATE of an error that is known only by its text. What the text quotes (a value, a name) decides nothing.
@@ -358,7 +358,7 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 
 /// One line, without the libraries' prefixes, starting in lower case.
 fn tidy(text: &str) -> String {
-    lowercase_first(&without_prefixes(text).lines().map(str::trim).collect::<Vec<_>>().join(" "))
+    lowercase_first(&text_shown(without_prefixes(text)).lines().map(str::trim).collect::<Vec<_>>().join(" "))
 }
 
 fn without_prefixes(text: &str) -> &str {

@@ -1,8 +1,9 @@
 //! SQL types and their Arrow twins: one table for DDL, casts and parameters, so that `x::numeric` and a column of type
 //! `numeric` are the same thing.
 //!
-//! Deviations from Postgres: bare `numeric` is `numeric(38,10)`; precision is at most 38; the length of `varchar(n)`
-//! and `char(n)` is accepted but not enforced; `timestamp(n)` with fewer than six digits is refused; timestamps have microseconds and `timestamptz` is kept in UTC.
+//! Deviations from Postgres: bare `numeric` is `numeric(38,10)`; precision is at most 38; `varchar(n)` and `char(n)` are
+//! `text` here, their length is enforced where rows are written (`dml`) and cast (`dialect`), and `char(n)` is not padded;
+//! `timestamp(n)` with fewer than six digits is refused; timestamps have microseconds and `timestamptz` is kept in UTC.
 
 use crate::error::{Error, Result};
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
