@@ -5,8 +5,8 @@ SELECT trim(both 'x' from 'xxaxx')
 SELECT ltrim('  a')
 SELECT btrim('xyaxy','xy')
 SELECT null = null, null is null, null is distinct from 1, not null
--- the column is called value, and is bigint
--- differs: (value int8) | 1 | 2 | 3
+-- the column is bigint
+-- differs: (generate_series int8) | 1 | 2 | 3
 SELECT * from generate_series(1,3)
 -- the column is bigint
 -- differs: (x int8) | 1 | 2 | 3
@@ -31,8 +31,7 @@ SELECT * from (values (1),(2)) v(x) left join (values (1)) w(y) on x=y order by 
 -- no LATERAL
 -- differs: 0A000
 SELECT * from (values (1),(2)) v(x), lateral (select x+1 as z) l order by 1
--- EXISTS stands in WHERE only
--- differs: 0A000
+-- EXISTS in a select list
 SELECT exists(select 1 where false)
 -- no ALL (subquery)
 -- differs: 0A000
