@@ -5,6 +5,9 @@ CREATE TABLE t (id int PRIMARY KEY, v text);
 INSERT INTO t VALUES (1, 'a');
 SHOW transaction_read_only;
 ----
+CREATE TABLE
+INSERT 0 1
+off
 
 BEGIN READ ONLY;
 SHOW transaction_read_only;
@@ -13,11 +16,17 @@ INSERT INTO t VALUES (2, 'b');
 ROLLBACK;
 SHOW transaction_read_only;
 ----
+BEGIN
+on
+a
+ERROR:  25006: cannot execute INSERT in a read-only transaction
+ROLLBACK
+off
 
 BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY;
 UPDATE t SET v = 'x';
 ROLLBACK;
-START TRANSACTION READ ONLY;
+BEGIN READ ONLY;
 DELETE FROM t;
 ROLLBACK;
 BEGIN READ ONLY;
@@ -33,6 +42,24 @@ BEGIN READ ONLY;
 DROP TABLE t;
 ROLLBACK;
 ----
+BEGIN
+ERROR:  25006: cannot execute UPDATE in a read-only transaction
+ROLLBACK
+BEGIN
+ERROR:  25006: cannot execute DELETE in a read-only transaction
+ROLLBACK
+BEGIN
+ERROR:  25006: cannot execute SELECT FOR UPDATE in a read-only transaction
+ROLLBACK
+BEGIN
+ERROR:  25006: cannot execute COPY FROM in a read-only transaction
+ROLLBACK
+BEGIN
+ERROR:  25006: cannot execute CREATE TABLE in a read-only transaction
+ROLLBACK
+BEGIN
+ERROR:  25006: cannot execute DROP TABLE in a read-only transaction
+ROLLBACK
 
 BEGIN;
 SET TRANSACTION READ ONLY;
@@ -47,6 +74,18 @@ SELECT count(*) FROM t;
 SET TRANSACTION READ WRITE;
 ROLLBACK;
 ----
+BEGIN
+SET
+ERROR:  25006: cannot execute INSERT in a read-only transaction
+ROLLBACK
+BEGIN
+SET
+INSERT 0 1
+COMMIT
+BEGIN
+2
+ERROR:  25001: transaction read-write mode must be set before any query
+ROLLBACK
 
 SET default_transaction_read_only = 'yes';
 SHOW default_transaction_read_only;
@@ -64,4 +103,19 @@ SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE;
 EXECUTE ins;
 SELECT count(*) FROM t;
 ----
+SET
+on
+on
+ERROR:  25006: cannot execute INSERT in a read-only transaction
+BEGIN
+INSERT 0 1
+COMMIT
+BEGIN
+ERROR:  25006: cannot execute INSERT in a read-only transaction
+ROLLBACK
+PREPARE
+ERROR:  25006: cannot execute INSERT in a read-only transaction
+SET
+INSERT 0 1
+4
 
