@@ -14,8 +14,8 @@ use super::build::{argument, call, number, text, unqualified};
 use crate::dialect::is_collation;
 use crate::error::{Error, Result};
 use sqlparser::ast::{
-    Array, BinaryOperator, DataType, Expr, Function, FunctionArguments, Ident, LimitClause, ObjectName,
-    Query, Statement, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
+    Array, BinaryOperator, DataType, Expr, Function, FunctionArguments, Ident, LimitClause, ObjectName, Query,
+    Statement, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
