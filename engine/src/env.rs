@@ -20,10 +20,14 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Zeroes are written in chunks of this many bytes.
 const ZERO_CHUNK_BYTES: usize = 1 << 20;
+
+/// How often, and with which pause, a handle for a directory is asked for.
+const OPEN_DIR_ATTEMPTS: u32 = 100;
+const OPEN_DIR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Scheduling priority asked for by the commit thread (−20 = most urgent, 19 = least).
 const COMMIT_THREAD_NICE: libc::c_int = -15;
@@ -76,12 +80,15 @@ pub trait Env: Send + Sync + Debug {
 
 /// Whether something ran out (room, quota, file handles, memory) that may be there again later.
 pub fn is_exhausted(error: &io::Error) -> bool {
-    let handles = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
-    handles
+    is_out_of_handles(error)
         || matches!(
             error.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory
         )
+}
+
+fn is_out_of_handles(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// An open file. Reads and writes carry their position.
@@ -169,7 +176,7 @@ impl Env for RealEnv {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        fs::File::open(path)?.sync_all()
+        open_dir(path)?.sync_all()
     }
 
     fn now_micros(&self) -> i64 {
@@ -197,6 +204,18 @@ impl Env for RealEnv {
         tracing::error!("{message}; ending the process so that nothing unsure is acknowledged");
         std::process::abort();
     }
+}
+
+/// Opens a directory to sync it. When handles have run out it waits for one: nothing was synced yet, so nothing is lost,
+/// whereas a caller that hears of a failed sync must end the process.
+fn open_dir(path: &Path) -> io::Result<fs::File> {
+    for _ in 0..OPEN_DIR_ATTEMPTS {
+        match fs::File::open(path) {
+            Err(e) if is_out_of_handles(&e) => std::thread::sleep(OPEN_DIR_PAUSE),
+            done => return done,
+        }
+    }
+    fs::File::open(path)
 }
 
 /// Not every file system knows how; a rename that may replace does on all of them.

@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// What to do about a directory whose parts do not belong together.
-const ADVICE: &str = "Nothing was changed. Put back log/ and store/ as of the same moment, or restore the whole data \
+const ADVICE: &str = "Nothing was removed. Put back log/ and store/ as of the same moment, or restore the whole data \
                       directory from a backup";
 
 /// Opens log and store of a data directory and folds what only the log knows into the store.

@@ -4,9 +4,10 @@ use super::*;
 use crate::env::SimEnv;
 use crate::log::Record;
 use crate::store::{CatalogChange, to_json};
-use crate::{Offset, PartitionId};
+use crate::{Epoch, Offset, PartitionId};
 use arrow::array::{ArrayRef, Int8Array, Int64Array, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema};
+use std::sync::atomic::AtomicBool;
 const WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -23,6 +24,9 @@ fn open(env: &SimEnv, dir: &Path) -> Result<Arc<Database>> {
     let log = LogOptions { wal_segment_bytes: 8192, background_sealing: false, ..LogOptions::default() };
     let options = DatabaseOptions { log, ..DatabaseOptions::default() };
     let database = Database::open_with(Arc::new(env.clone()), dir, options, Arc::new(NoModules))?;
+    for view in database.detached_views() {
+        database.attach_view(view.id, Ok(all_of(inputs_of(&view)[0])));
+    }
     database.start()?;
     Ok(database)
 }
@@ -45,6 +49,25 @@ fn table(name: &str) -> Create {
 
 fn stream(name: &str) -> Create {
     Create::Stream { name: name.into(), columns: columns(), partitions: 1, key: vec![], definition: String::new() }
+}
+
+/// The plan of every view here.
+fn all_of(object: ObjectId) -> Plan {
+    let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+    Plan::Input { object, columns: vec![0], schema }
+}
+
+fn create_view(database: &Database, name: &str, of: ObjectId) -> Result<ObjectId> {
+    let (columns, plan, definition) = (columns(), all_of(of), String::new());
+    let view = CreateView { name: name.into(), columns, plan, definition, modules: vec![] };
+    database.create_view(view, &AtomicBool::new(false), &|_| {})
+}
+
+fn append(database: &Arc<Database>, stream: ObjectId, rows: i64) -> Result<Epoch> {
+    let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+    let mut transaction = database.transaction();
+    transaction.append(stream, RecordBatch::try_from_iter(vec![("n", column)]).unwrap())?;
+    transaction.commit()
 }
 
 fn names(database: &Database) -> Vec<String> {
@@ -149,4 +172,52 @@ fn a_log_that_stops_ends_the_ticks() {
     };
     assert!(error.contains("the log stopped"), "{error}");
     kill(&env, database);
+}
+
+/// Changes made one after the other, the catalog after each, and the number that was acknowledged.
+const CATALOGS: [&[&str]; 4] = [&["old"], &["old", "new"], &["old", "new", "view"], &["new", "view"]];
+
+fn change_until_it_fails(database: &Arc<Database>, old: ObjectId) -> usize {
+    let Ok(new) = database.create(stream("new")) else { return 0 };
+    if append(database, new, 5).is_err() || create_view(database, "view", new).is_err() {
+        return 1;
+    }
+    if database.drop_objects(&[old]).is_err() { 2 } else { 3 }
+}
+
+#[test]
+fn a_power_cut_at_each_step_of_ddl_leaves_whole_objects() {
+    for step in 0.. {
+        let (dir, env) = (tempfile::tempdir().unwrap(), SimEnv::new(step));
+        let database = open(&env, dir.path()).unwrap();
+        let old = database.create(stream("old")).unwrap();
+        append(&database, old, 3).unwrap();
+        env.cut_power_after(step);
+        let done = change_until_it_fails(&database, old);
+        let was_cut = env.is_dead();
+        let env = kill(&env, database);
+
+        let database = open(&env, dir.path()).unwrap_or_else(|e| panic!("step {step}: {e}"));
+        let found = names(&database);
+        let may_be = &CATALOGS[done..(done + 2).min(CATALOGS.len())];
+        assert!(may_be.iter().any(|names| *names == found), "step {step}: {done} changes acknowledged, {found:?}");
+        let rows = |name: &str| {
+            let id = database.catalog().get(name)?.id;
+            Some(database.log.cut().uppers[&id][0].0)
+        };
+        assert!(rows("old").is_none_or(|n| n == 3), "step {step}");
+        assert!(rows("new").is_none_or(|n| n == 5 || done < 2 && n == 0), "step {step}: {:?}", rows("new"));
+        let snapshot = database.snapshot(ReadMode::Strict, WAIT).unwrap();
+        if let Some(view) = snapshot.catalog.get("view") {
+            assert_eq!(snapshot.row_count(view.id), Some(5), "step {step}");
+        }
+        let streams = found.iter().filter(|name| *name != "view").count();
+        assert_eq!(database.log.streams().len(), streams, "step {step}: nothing is left over");
+        drop(snapshot);
+        kill(&env, database);
+        if !was_cut {
+            assert!(step > 20, "it has more steps than that");
+            return;
+        }
+    }
 }
