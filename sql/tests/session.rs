@@ -162,7 +162,7 @@ async fn show(outcome: Outcome, out: &mut String) -> Result<(), Error> {
 }
 
 async fn show_rows(rows: Rows, out: &mut String) -> Result<(), Error> {
-    let Rows { schema, mut stream, tag, count } = rows;
+    let Rows { schema, mut stream, tag, count, .. } = rows;
     let mut lines = Vec::new();
     while let Some(batch) = stream.next().await {
         push_lines(&batch?, &mut lines);
