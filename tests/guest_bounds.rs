@@ -156,7 +156,8 @@ async fn compiling_holds_up_nobody() {
     prepare(&server);
     let client = connect(&server).await;
     let token = client.cancel_token();
-    let create = |name: &str, factor: u8| format!("CREATE MODULE {name} FROM BASE64 '{}'", base64(&slow_module(factor)));
+    let create =
+        |name: &str, factor: u8| format!("CREATE MODULE {name} FROM BASE64 '{}'", base64(&slow_module(factor)));
     let (slow, given_up) = (create("slow", 3), create("given_up", 5));
     let running = tokio::spawn(async move { (client.batch_execute(&slow).await, client) });
     let (mut longest, mut meanwhile) = (Duration::ZERO, 0);
