@@ -29,7 +29,7 @@ const OUTPUT_KEPT_BYTES_MAX: usize = 1 << 20;
 /// How long a cancelled statement may take to give up.
 const CANCEL_GRACE: Duration = Duration::from_secs(60);
 /// How long a statement may take to give up when the server stops.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 /// How long the last bytes to a client may take: one that does not read must not hold up the server's stop.
 const FAREWELL: Duration = Duration::from_millis(200);
 

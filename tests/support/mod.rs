@@ -120,6 +120,13 @@ impl Server {
         line.trim().trim_end_matches("kB").trim().parse().expect("a number of kB")
     }
 
+    /// Waits until the server computes, or no longer does; fails after some seconds.
+    pub fn wait_until_busy(&self, busy: bool, what: &str) {
+        const TRIES: usize = 12;
+        let reached = |share: f64| if busy { share > 0.1 } else { share < 0.05 };
+        assert!((0..TRIES).any(|_| reached(self.busy())), "{what}");
+    }
+
     /// Processors the server keeps busy, measured over half a second.
     pub fn busy(&self) -> f64 {
         const TICKS_PER_S: f64 = 100.0;
