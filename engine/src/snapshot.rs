@@ -1,7 +1,7 @@
 //! What a reader sees: one cut over all objects.
 
 use crate::catalog::Catalog;
-use crate::graph::{Contents, Failure, Graph};
+use crate::graph::{Contents, Graph};
 use crate::input::Uppers;
 use crate::log::{Log, Piece, SegmentFile};
 use crate::{Epoch, Error, ObjectId, Offset, PartitionId, Result};
@@ -63,17 +63,6 @@ impl Snapshot {
         match self.contents.get(&id)? {
             Contents::Ready(snapshot) => Some(snapshot.row_count()),
             Contents::Failing(..) | Contents::Stopped { .. } => None,
-        }
-    }
-
-    /// Why a view holds no answer, if it does not.
-    pub fn trouble(&self, id: ObjectId) -> Option<String> {
-        match self.contents.get(&id)? {
-            Contents::Ready(_) => None,
-            Contents::Failing(_, Failure { origin, rows, error }) => {
-                Some(format!("{rows} rows of \"{origin}\" cannot be computed: {}", error.message))
-            }
-            Contents::Stopped { epoch, reason } => Some(format!("stopped at epoch {epoch}: {reason}")),
         }
     }
 

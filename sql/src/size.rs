@@ -1,8 +1,8 @@
 //! Bounds on what a statement grows to while it is planned and optimised.
 //!
 //! A plan is a graph: a WITH query that is named twice is in memory once, and the planner, when it looks for references
-//! to the query outside, and the optimiser go through it twice. And the optimiser moves filters below what computes their columns, by putting the computations in the columns' place. So a short text
-//! can say
+//! to the query outside, and the optimiser go through it twice. And the optimiser moves filters below what computes their
+//! columns, by putting the computations in the columns' place. So a short text can say
 //!
 //! ```text
 //! WITH a1 AS (SELECT l.x FROM a0 AS l, a0 AS r), a2 AS (SELECT l.x FROM a1 AS l, a1 AS r), …    2ⁿ scans
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Both are counted here without being made: the first on the syntax tree, before anything is planned, and again, in
-//! operators, on the plan; the second on the plan. What is long because its text is long is no fault: a list of 100 000 values
-//! counts once.
+//! operators, on the plan; the second on the plan. What is long because its text is long is no fault: a list of 100 000
+//! values counts once.
 
 use crate::error::{Error, Result};
 use crate::statement::folded;
