@@ -36,7 +36,7 @@ chmod 777 "$work" "$work/pg"
 if [ "$(id -u)" = 0 ]; then chown postgres "$work/pg"; fi
 as_postgres "$pg_bin/initdb -A trust -U postgres -D $work/pg" >/dev/null
 as_postgres "$pg_bin/pg_ctl -w -D $work/pg -o '-p 5999 -k $work -c listen_addresses=' -l $work/pg/log start" >/dev/null
-sed -n '/^CREATE STREAM flights/,/^);/p' examples/flights/01-streams.sql | sed 's/CREATE STREAM/CREATE TABLE/' | pg -f -
+sed -n '/^CREATE STREAM .*flights /,/^);/p' examples/flights/01-streams.sql | sed 's/CREATE STREAM/CREATE TABLE/' | pg -f -
 
 rows=$(($(wc -l <"$csv") - 1))
 copy="\\copy flights FROM '$csv' WITH (FORMAT csv, HEADER, NULL 'NA')"

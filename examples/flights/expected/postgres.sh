@@ -9,7 +9,7 @@ export PGTZ=UTC
 run() { psql -X -q -v ON_ERROR_STOP=1 "$@"; }
 
 to_postgres() {
-    sed -E -e 's/CREATE STREAM/CREATE TABLE/' -e 's/CREATE MATERIALIZED VIEW/CREATE VIEW/' \
+    sed -E -e 's/CREATE STREAM/CREATE TABLE/' -e "s/CREATE MATERIALIZED VIEW( IF NOT EXISTS)?/CREATE VIEW/" \
         -e "s/TUMBLE\((\w+), (\w+), INTERVAL '1 hour'\)/(SELECT *, date_trunc('hour', \2) AS window_start FROM \1)/" "$1"
 }
 
