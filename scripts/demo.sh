@@ -44,7 +44,7 @@ start_server() {
     trap stop EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    until port_is_open; do
+    until pg_isready -q -h 127.0.0.1 -p "$port"; do
         if ! kill -0 "$server" 2>/dev/null; then
             echo "demo: the server did not start:" >&2
             cat "$server_log" >&2
