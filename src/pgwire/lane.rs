@@ -5,6 +5,8 @@
 //! neither other sessions nor the door (accept, cancel, timers, signals) wait for them. The processor is shared out by
 //! the operating system.
 //!
+//! What it costs: docs/decisions/0010.
+//!
 //! Invariant: a connection's own task never computes; so it sees at once that the client leaves, cancels, or that the
 //! server stops, sets the statement's flag, and the guest ends.
 
