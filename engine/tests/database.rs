@@ -1,5 +1,7 @@
 //! What a database promises across restarts, drops and failures, through its public calls.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 mod support;
 
 use arrow::array::AsArray;

@@ -1,5 +1,7 @@
 //! Log and store of one data directory that do not belong together: refused by name, and nothing is removed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 mod support;
 
 use millpond_engine::database::{Database, DatabaseOptions, ReadMode};

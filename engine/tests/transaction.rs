@@ -1,5 +1,7 @@
 //! What a transaction accepts and what it holds, through its public calls.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 mod support;
 
 use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch};

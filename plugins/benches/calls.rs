@@ -1,6 +1,8 @@
 //! Nanoseconds a row of guest functions, beside the same work done natively: `cargo bench -p millpond-plugins`.
 //! Batches of 8192 rows; the fastest, median and 90th percentile of rounds that take turns.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
 use arrow::datatypes::{Float64Type, Int64Type};
 use millpond_engine::function::ModuleHost;

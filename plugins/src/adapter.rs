@@ -120,7 +120,7 @@ fn adapter(functions: &[GuestFunction]) -> ComponentBuilder {
         .enumerate()
         .map(|(index, function)| {
             let ty = function_type(&mut c, function);
-            c.import(&format!("f{index}"), ComponentTypeRef::Func(ty))
+            c.import(format!("f{index}"), ComponentTypeRef::Func(ty))
         })
         .collect();
     let store = c.core_module(Some("store"), &store_module());

@@ -45,7 +45,7 @@ impl WasmModule {
         let mut functions = Vec::with_capacity(found.functions.len());
         for (index, function) in found.functions.into_iter().enumerate() {
             let export = component
-                .get_export_index(None, &batch_export(index))
+                .get_export_index(None, batch_export(index))
                 .ok_or_else(|| Error::Internal(format!("adapter lacks {}", function.export)))?;
             functions.push((Arc::new(function), export));
         }

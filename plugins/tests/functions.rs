@@ -1,5 +1,7 @@
 //! What callers of guest functions see: values, NULLs, failures, limits. One guest program per behaviour, in `guests/`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 use arrow::array::*;
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::*;

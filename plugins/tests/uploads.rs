@@ -1,5 +1,7 @@
 //! What may be uploaded: components and core modules with their component type; everything else is refused with a reason.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Float64Type};
 use millpond_engine::Error;

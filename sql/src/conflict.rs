@@ -21,6 +21,7 @@ const POSITION: &str = "position in insert";
 
 /// What happens to a row whose key is taken.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per statement")]
 pub(crate) enum Conflict {
     Skip,
     /// The change's query gives, after the new values, the position of the excluded row.

@@ -121,16 +121,13 @@ impl VisitorMut for Rewriter<'_> {
             return ControlFlow::Break(error);
         }
         dialect::narrow(expr);
-        match expr {
-            Expr::Cast { expr: inner, data_type: sqlparser::ast::DataType::Bytea, .. } => {
-                if let Some(text) = string_literal(inner) {
-                    match bytea_literal(text) {
-                        Ok(literal) => **inner = literal,
-                        Err(error) => return ControlFlow::Break(error),
-                    }
-                }
+        if let Expr::Cast { expr: inner, data_type: sqlparser::ast::DataType::Bytea, .. } = expr
+            && let Some(text) = string_literal(inner)
+        {
+            match bytea_literal(text) {
+                Ok(literal) => **inner = literal,
+                Err(error) => return ControlFlow::Break(error),
             }
-            _ => {}
         }
         let Expr::Function(call) = expr else { return ControlFlow::Continue(()) };
         match self.function(&call.name) {

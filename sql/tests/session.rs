@@ -3,6 +3,8 @@
 //! A line `-- restart` in a script closes the database and opens it again. `REWRITE=1 cargo test` writes what was given
 //! into the scripts; read the diff before you commit it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, cast::AsArray};
 use arrow::datatypes::{DataType, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};

@@ -168,7 +168,7 @@ impl Connection {
 
     async fn commit_implicit(&mut self) -> Result<(), Stop> {
         let flag = self.registration.handle.begin();
-        Ok(self.wire.to_its_end(&flag, self.session.close_implicit()).await??)
+        Ok(self.wire.until_it_ends(&flag, self.session.close_implicit()).await??)
     }
 
     async fn run_statements(&mut self, sql: &str) -> Result<(), Stop> {
@@ -197,7 +197,7 @@ impl Connection {
     async fn run_statement(&mut self, statement: &Statement, last: bool) -> Result<(), Stop> {
         let flag = self.registration.handle.begin();
         let outcome = self.session.execute(statement, Vec::new(), flag.clone());
-        match self.wire.to_its_end(&flag, outcome).await?? {
+        match self.wire.until_it_ends(&flag, outcome).await?? {
             Outcome::Rows(rows) => {
                 let mut cursor = RowCursor::new(rows, &self.session, &flag)?;
                 let formats = Formats::default();

@@ -150,7 +150,7 @@ impl Connection {
         let prepared = match &statement {
             Some(statement) => {
                 let flag = self.registration.handle.begin();
-                self.wire.to_its_end(&flag, self.session.prepare(statement, hints)).await??
+                self.wire.until_it_ends(&flag, self.session.prepare(statement, hints)).await??
             }
             None => Prepared { parameters: Vec::new(), columns: None },
         };
@@ -275,7 +275,7 @@ impl Connection {
         let parameters = std::mem::take(&mut portal.parameters);
         self.session.open_implicit();
         let outcome = self.session.execute(statement, parameters, flag.clone());
-        match self.wire.to_its_end(flag, outcome).await?? {
+        match self.wire.until_it_ends(flag, outcome).await?? {
             Outcome::Rows(rows) => {
                 if !same_columns(prepared.prepared.columns.as_ref(), &rows.schema) {
                     return Err(WireError::new("0A000", "cached plan must not change result type").into());

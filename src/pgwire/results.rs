@@ -237,7 +237,7 @@ pub async fn copy_in(mut copy: Box<CopyIn>, wire: &mut Wire, flag: &CancelFlag) 
                 decoder.push(&data);
                 drop(data);
                 while let Some(batch) = decoder.next_batch()? {
-                    wire.to_its_end(flag, copy.write(batch)).await??;
+                    wire.until_it_ends(flag, copy.write(batch)).await??;
                 }
             }
             Frontend::CopyDone => break,
@@ -253,9 +253,9 @@ pub async fn copy_in(mut copy: Box<CopyIn>, wire: &mut Wire, flag: &CancelFlag) 
         }
     }
     while let Some(batch) = decoder.last_batch()? {
-        wire.to_its_end(flag, copy.write(batch)).await??;
+        wire.until_it_ends(flag, copy.write(batch)).await??;
     }
-    let rows = wire.to_its_end(flag, copy.finish()).await??;
+    let rows = wire.until_it_ends(flag, copy.finish()).await??;
     put_command_complete(&mut wire.out, &format!("COPY {rows}"));
     Ok(())
 }

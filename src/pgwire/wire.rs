@@ -172,7 +172,7 @@ impl Wire {
     }
 
     /// Awaits `work`, which is told of an interruption by `flag` and then given time to end by itself.
-    pub async fn to_its_end<F: Future>(&mut self, flag: &CancelFlag, work: F) -> Result<F::Output, Stop> {
+    pub async fn until_it_ends<F: Future>(&mut self, flag: &CancelFlag, work: F) -> Result<F::Output, Stop> {
         let mut work = pin!(work);
         let interrupt = tokio::select! {
             output = &mut work => return Ok(output),

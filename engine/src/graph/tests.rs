@@ -42,7 +42,7 @@ fn append(log: &Log, stream: ObjectId, rows: usize) {
 fn graph() -> Graph {
     let stream = |id| object(id, ObjectKind::Stream { partitions: 1, key: vec![] });
     let view = object(VIEW, ObjectKind::View { append_only: true, inputs: vec![FIRST, SECOND] });
-    let objects = vec![stream(FIRST), stream(SECOND), view.clone()];
+    let objects = [stream(FIRST), stream(SECOND), view.clone()];
     let catalog = objects.iter().map(|object| object.as_ref().clone()).collect();
     let mut graph = Graph::new(Arc::new(Catalog::from_objects(catalog, HashMap::new())));
     graph.add_source(objects[0].clone(), None);

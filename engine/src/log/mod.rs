@@ -201,8 +201,8 @@ impl Log {
     pub fn open(env: Arc<dyn Env>, dir: &Path, options: LogOptions) -> Result<(Log, Vec<CatalogRecord>)> {
         let (shared, wal, records) = open::open(env, dir, options)?;
         let shared = Arc::new(shared);
-        let mut threads = Threads::default();
-        threads.commit = Some(spawn("millpond-commit", shared.clone(), |shared| commit::run(&shared, wal))?);
+        let commit = spawn("millpond-commit", shared.clone(), |shared| commit::run(&shared, wal))?;
+        let mut threads = Threads { commit: Some(commit), ..Threads::default() };
         if shared.options.background_sealing {
             threads.sealer = Some(spawn("millpond-sealer", shared.clone(), |shared| sealer::run(&shared))?);
         }

@@ -152,7 +152,6 @@ impl SegmentFile {
     }
 
     /// The frames of the group at `start`, its commit frame and its end.
-    #[expect(clippy::type_complexity, reason = "frames with their payload and place, used once")]
     fn read_group(&self, start: u64, so_far: &Recovered) -> Result<(Vec<(Header, Buffer, u64)>, Header, u64), Bad> {
         let mut frames = Vec::new();
         let mut at = start;

@@ -2,6 +2,8 @@
 //! up to the query over all input so far — for random queries, inserts, deletes, duplicates, cancellation within a
 //! tick, NULLs, batch boundaries and restarts.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 mod query;
 mod rows;
 mod types;

@@ -313,7 +313,7 @@ mod tests {
             assert_eq!(result.as_primitive::<Decimal128Type>().value_as_string(0), quotient);
         }
         assert!(compute(Operator::Divide, numeric(10i128.pow(37), 0), numeric(1, 0)).is_err());
-        let product = compute(Operator::Multiply, numeric(15, 10), numeric(-1_000_000_000_5, 10)).unwrap();
+        let product = compute(Operator::Multiply, numeric(15, 10), numeric(-10_000_000_005, 10)).unwrap();
         assert_eq!(product.as_primitive::<Decimal128Type>().value_as_string(0), "-0.0000000015000000");
     }
 }

@@ -54,7 +54,7 @@ fn tokens_at_most(text: &[u8]) -> usize {
             let Some(length) = text[at + 1..].iter().position(|byte| *byte == b'\'') else { return tokens + 1 };
             at += length + 1;
         }
-        if !(word(byte) && word(before)) && !continues(byte) {
+        if !(continues(byte) || word(byte) && word(before)) {
             // `1a` is a number and a word.
             tokens += 1 + usize::from(byte.is_ascii_digit());
         }

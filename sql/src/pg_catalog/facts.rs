@@ -199,7 +199,7 @@ fn key_of(object: &Arc<Object>) -> Option<KeyFacts> {
     let id = object.id.0 & ID_MASK;
     let name = format!("{}_pkey", object.name);
     let (table, key) = (Arc::clone(object), key.clone());
-    (!key.is_empty()).then(|| KeyFacts { index: INDEX | id, constraint: CONSTRAINT | id, name, table, key })
+    (!key.is_empty()).then_some(KeyFacts { index: INDEX | id, constraint: CONSTRAINT | id, name, table, key })
 }
 
 fn object_relation(object: &Object) -> RelationFacts {

@@ -90,7 +90,7 @@ fn object(id: u32, name: &str, kind: ObjectKind, columns: &[(&str, DataType)]) -
     let column = |(name, data_type): &(&str, DataType)| Column {
         name: name.to_string(),
         data_type: data_type.clone(),
-        nullable: !(*name == "id"),
+        nullable: (*name != "id"),
     };
     Object {
         id: ObjectId(id),

@@ -137,7 +137,7 @@ fn power_cuts(seed: u64) {
     let mut env = SimEnv::new(seed);
     let mut model = Model::default();
     for _ in 0..4 {
-        let options = if seed % 3 == 0 { busy_options() } else { options() };
+        let options = if seed.is_multiple_of(3) { busy_options() } else { options() };
         // Sometimes the power goes off again during recovery.
         env.cut_power_after(random.below(300));
         if let Ok((log, catalog)) = open_sim(&env, options) {
