@@ -1,5 +1,6 @@
 //! The `millpond` command: reads the command line and hands over to [`serve`].
 
+mod allocator;
 mod pgwire;
 mod serve;
 
@@ -34,6 +35,7 @@ pub struct ServeOptions {
 }
 
 fn main() -> ExitCode {
+    allocator::tune();
     let Command::Serve(options) = CommandLine::parse().command;
     start_logging();
     match serve::run(&options) {

@@ -62,8 +62,8 @@ fn a_suspended_portal_is_cancelled_and_timed_anew() {
     let started = raw.pipeline(&[parse("", ENDLESS), bind("p", ""), execute("p", 2)]);
     assert_eq!(said(&started), ["1", "2", "D", "D", "s", "Z"]);
     std::thread::sleep(Duration::from_millis(900));
-    let on = raw.pipeline(&[execute("p", 20_000)]);
-    assert_eq!(said(&on).iter().filter(|what| *what == "D").count(), 20_000);
+    let on = raw.pipeline(&[execute("p", 2_000)]);
+    assert_eq!(said(&on).iter().filter(|what| *what == "D").count(), 2_000);
     let began = Instant::now();
     let ended = said(&raw.pipeline(&[execute("p", 0)]));
     assert_eq!(ended[ended.len() - 2..], ["57014", "Z"]);
@@ -190,7 +190,7 @@ fn the_server_stops_at_once() {
     std::thread::sleep(Duration::from_millis(500));
     let began = Instant::now();
     server.stop();
-    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    assert!(began.elapsed() < PROMPT, "{:?}", began.elapsed());
     assert_eq!(said(&[idle.read().expect("a last word")]), ["57P01"]);
     assert!(idle.read().is_none());
 }

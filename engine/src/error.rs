@@ -7,6 +7,9 @@ use std::path::PathBuf;
 /// SQLSTATE of a guest that trapped or returned an error.
 pub const GUEST_FAILED: &str = "38000";
 
+/// SQLSTATEs of a guest that ran out of time or memory: they depend on more than the row.
+const NOT_OF_A_ROW: [&str; 2] = ["57014", "53200"];
+
 /// Result of an engine call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -74,7 +77,7 @@ impl Error {
     pub fn is_of_a_row(&self) -> bool {
         match self {
             Error::Compute(_) => true,
-            Error::Function { sqlstate, .. } => *sqlstate == GUEST_FAILED,
+            Error::Function { sqlstate, .. } => !NOT_OF_A_ROW.contains(sqlstate),
             _ => false,
         }
     }

@@ -148,7 +148,7 @@ fn from_engine(error: &millpond_engine::Error) -> Error {
                 true => Error::new(GUEST_FAILED, text),
             };
             let rows = if *rows == 1 { "One row".to_owned() } else { format!("{rows} rows") };
-            let through = if view == origin { String::new() } else { format!(", which \"{view}\" reads") };
+            let through = if view == origin { String::new() } else { format!(", which \"{view}\" reads,") };
             found.with_detail(format!("{rows} of materialized view \"{origin}\"{through} cannot be computed.")).with_hint(
                 "It answers again when such rows are gone. Or guard the expression: CASE WHEN x <> 0 THEN 1 / x END.",
             )

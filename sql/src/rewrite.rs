@@ -244,6 +244,9 @@ impl Rewriter<'_> {
         merged: Vec<Ident>,
         items: &mut Vec<FromItem>,
     ) -> Result<()> {
+        if matches!(factor, TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. }) {
+            return Err(Error::unsupported("TABLESAMPLE is not supported", "Use WHERE random() < 0.01."));
+        }
         match factor {
             TableFactor::NestedJoin { table_with_joins, .. } => return self.from(table_with_joins, named, items),
             TableFactor::Table { name, alias, args: Some(arguments), .. } => {

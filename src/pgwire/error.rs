@@ -101,55 +101,12 @@ impl From<datafusion::error::DataFusionError> for WireError {
         if let DataFusionError::ResourcesExhausted(message) = error.find_root() {
             return WireError::new("53200", message.clone());
         }
-        engine_error(millpond_engine::Error::from(error))
-    }
-}
-
-/// SQLSTATE of an engine error that did not pass through `sql`.
-fn engine_error(error: millpond_engine::Error) -> WireError {
-    use millpond_engine::Error;
-    use millpond_engine::error::GUEST_FAILED;
-    let sqlstate = match &error {
-        Error::Function { sqlstate, .. } => sqlstate,
-        Error::Invalid(_) => "22023",
-        Error::NotFound(_) => "42704",
-        Error::AlreadyExists(_) => "42710",
-        Error::InUse(_) => "2BP01",
-        Error::DuplicateKey { .. } => "23505",
-        Error::NullValue { .. } => "23502",
-        Error::Compute(message) => compute_sqlstate(message),
-        Error::ViewStopped { .. } => "55000",
-        Error::ViewFailing { error, .. } if error.of_guest => GUEST_FAILED,
-        Error::ViewFailing { error, .. } => compute_sqlstate(&error.message),
-        Error::Locked { .. } => "55P03",
-        Error::Memory { .. } => "53200",
-        Error::Limit(_) => "54000",
-        Error::Unsupported(_) => "0A000",
-        Error::Stopped(_) => CANCELED,
-        Error::Corrupt { .. } => "XX001",
-        Error::Io { .. } => "58030",
-        Error::Internal(_) => "XX000",
-    };
-    let mut wire = WireError::new(sqlstate, error.to_string());
-    if let Error::Function { detail, .. } = error {
-        wire.detail = (!detail.is_empty()).then_some(detail);
-    }
-    wire
-}
-
-fn compute_sqlstate(message: &str) -> &'static str {
-    let message = message.to_ascii_lowercase();
-    if message.contains("divi") && message.contains("zero") {
-        "22012"
-    } else if message.contains("overflow") || message.contains("out of range") {
-        "22003"
-    } else {
-        "22000"
+        millpond_sql::Error::from(millpond_engine::Error::from(error)).into()
     }
 }
 
 impl From<arrow::error::ArrowError> for WireError {
     fn from(error: arrow::error::ArrowError) -> WireError {
-        engine_error(error.into())
+        millpond_sql::Error::from(millpond_engine::Error::from(error)).into()
     }
 }

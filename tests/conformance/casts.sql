@@ -67,3 +67,4 @@ SELECT -2147483648 - 1
 SELECT -32768::smallint
 SELECT typname, typlen, typbyval, typarray, typalign, typstorage FROM pg_type WHERE oid IN (26, 27, 28, 29) ORDER BY oid
 SELECT format_type(27, null), format_type(1007, null), format_type(1700, 786438)
+SELECT b, b = 't', 'false' = b FROM (VALUES (true), (false), (null)) v(b)

@@ -53,3 +53,9 @@ SELECT '1-2'::interval
 -- differs: 22007 at 8
 SELECT 'P1DT2H'::interval
 SELECT now() - interval '1 day' < now()
+SELECT date '2025-01-01' + 200000, date '2025-01-01' - 3, 4 + date '2025-01-01', date 'infinity' + 1
+SELECT date '2025-01-01' + 2147483647
+SELECT 5::timestamptz
+SELECT 5::date
+SELECT date '2025-01-01'::int
+SELECT date '2025-01-01' - date '2024-12-30'

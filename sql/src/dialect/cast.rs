@@ -54,6 +54,23 @@ pub(super) fn differs(from: &DataType, to: &DataType) -> bool {
     }
 }
 
+/// Refuses what Postgres has no cast for and Arrow reads as counts: numbers as times, and times as numbers.
+///
+/// # Errors
+/// 42846.
+pub(super) fn check_cast(from: &DataType, to: &DataType) -> crate::Result<()> {
+    let number = |t: &DataType| is_number(t) || *t == DataType::Boolean;
+    let time = |t: &DataType| {
+        use DataType as T;
+        matches!(t, T::Date32 | T::Time64(_) | T::Timestamp(..) | T::Interval(_))
+    };
+    if !(number(from) && time(to) || time(from) && number(to)) {
+        return Ok(());
+    }
+    let error = Error::new("42846", format!("cannot cast type {} to {}", name_of(from), name_of(to)));
+    Err(if number(from) { error.with_hint("to_timestamp(seconds) makes a time of a number.") } else { error })
+}
+
 fn is_number(data_type: &DataType) -> bool {
     use DataType as T;
     matches!(data_type, T::Int16 | T::Int32 | T::Int64 | T::Float32 | T::Float64 | T::Decimal128(..))
@@ -115,6 +132,7 @@ pub(crate) fn to_type(values: &ArrayRef, to: &DataType) -> crate::Result<ArrayRe
     if values.data_type() == to {
         return Ok(values.clone());
     }
+    check_cast(values.data_type(), to)?;
     if !differs(values.data_type(), to) {
         return Ok(cast_with_options(values, to, &CastOptions { safe: false, ..CastOptions::default() })?);
     }

@@ -8,9 +8,10 @@
 //! WHERE safe OR failing    →  WHERE CASE WHEN safe THEN true ELSE failing END
 //! SELECT safe AND failing  →  SELECT CASE WHEN safe IS NOT FALSE THEN safe AND failing ELSE false END
 //! ```
-//! In a condition NULL is as good as false; elsewhere it is not, so there the operands that come first stand twice. What
-//! cannot fail is put first; what can keeps its order. It is the last step, so that conditions have been pushed down and
-//! join keys been found before.
+//! In a condition NULL is as good as false; elsewhere it is not, so there the operands that come first stand twice, and
+//! an expression of more than [`GUARDED_NODES_MAX`] nodes is left as it is: ANDs in ORs in ANDs would double with each
+//! level. What cannot fail is put first; what can keeps its order. It is the last step, so that conditions have been
+//! pushed down and join keys been found before.
 
 use super::arithmetic::is_arithmetic;
 use arrow::datatypes::DataType;
@@ -22,13 +23,16 @@ use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, lit};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Join, LogicalPlan, Operator, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use std::sync::Arc;
 
+/// Nodes of an AND or OR that is told from NULL and still guarded.
+const GUARDED_NODES_MAX: usize = 1000;
+
 /// Functions that have a value for every argument.
-const TOTAL_FUNCTIONS: [&str; 24] = [
+const TOTAL_FUNCTIONS: [&str; 20] = [
     "ascii",
     "bit_length",
     "btrim",
@@ -36,10 +40,6 @@ const TOTAL_FUNCTIONS: [&str; 24] = [
     "coalesce",
     "concat",
     "concat_ws",
-    "date_bin",
-    "date_part",
-    "date_trunc",
-    "extract",
     "initcap",
     "left",
     "lower",
@@ -73,18 +73,14 @@ pub(crate) fn guarded(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut schema = merge_schema(&plan.inputs());
-    let is_filter = match &plan {
-        LogicalPlan::Filter(_) => true,
-        // Its filter sees both sides; its keys see one each and have no AND.
-        LogicalPlan::Join(_) => true,
+    let schema = merge_schema(&plan.inputs());
+    let is_filter = match plan {
+        LogicalPlan::Join(join) => return Ok(Transformed::yes(LogicalPlan::Join(guarded_join(join)?))),
         // What a scan prunes by, not what it computes.
         LogicalPlan::TableScan(_) => return Ok(Transformed::no(plan)),
+        LogicalPlan::Filter(_) => true,
         _ => false,
     };
-    if let LogicalPlan::Join(join) = &plan {
-        schema = join.left.schema().join(join.right.schema()).unwrap_or(schema);
-    }
     let names = NamePreserver::new(&plan);
     plan.map_expressions(|expr| {
         if !connects(&expr) {
@@ -97,6 +93,16 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         };
         Ok(given.update_data(|e| name.restore(e)))
     })
+}
+
+/// Only the filter is a condition; a key is compared, and NULL is another key than false.
+fn guarded_join(mut join: Join) -> Result<Join> {
+    let (left, right) = (join.left.schema(), join.right.schema());
+    let key = |expr: Expr, schema: &DFSchema| -> Result<Expr> { Ok(expr.transform_up(|e| value(e, schema))?.data) };
+    join.on = join.on.into_iter().map(|(l, r)| Ok((key(l, left)?, key(r, right)?))).collect::<Result<_>>()?;
+    let both = left.join(right).unwrap_or_else(|_| merge_schema(&[&join.left, &join.right]));
+    join.filter = join.filter.map(|filter| condition(filter, &both)).transpose()?;
+    Ok(join)
 }
 
 /// Whether there is an AND or OR to guard.
@@ -153,7 +159,7 @@ fn condition(expr: Expr, schema: &DFSchema) -> Result<Expr> {
 
 /// One AND or OR whose NULL is told from false; its operands are done.
 fn value(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let Some(operator) = connective(&expr).filter(|_| may_fail(&expr, schema)) else {
+    let Some(operator) = connective(&expr).filter(|_| may_fail(&expr, schema) && !is_large(&expr)) else {
         return Ok(Transformed::no(expr));
     };
     let (safe, failing) = split(expr, operator, schema);
@@ -166,6 +172,15 @@ fn value(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
     });
     Ok(Transformed::yes(chained.unwrap_or_else(|| lit(operator == Operator::And))))
+}
+
+fn is_large(expr: &Expr) -> bool {
+    let mut nodes = 0;
+    let counted = expr.apply(|_| {
+        nodes += 1;
+        Ok(if nodes > GUARDED_NODES_MAX { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    counted.is_err() || nodes > GUARDED_NODES_MAX
 }
 
 fn case(when: Expr, then: Expr, otherwise: Expr) -> Expr {
@@ -243,6 +258,21 @@ mod tests {
         assert_eq!(condition(safe().and(safe()), &schema()).unwrap(), safe().and(safe()));
         let kept = value(safe().and(failing()), &schema()).unwrap().data;
         assert_eq!(kept, case(safe().is_not_false(), safe().and(failing()), lit(false)));
+    }
+
+    #[test]
+    fn ands_in_ors_do_not_double_for_ever() {
+        let failing = || (col("a") / lit(2)).gt(lit(1));
+        let nested = (0..60).fold(failing(), |e, n| if n % 2 == 0 { e.and(failing()) } else { e.or(failing()) });
+        let guarded = nested.transform_up(|e| value(e, &schema())).unwrap().data;
+        let mut nodes = 0;
+        guarded
+            .apply(|_| {
+                nodes += 1;
+                Ok(TreeNodeRecursion::Continue)
+            })
+            .unwrap();
+        assert!((60 * 4..20 * GUARDED_NODES_MAX).contains(&nodes), "{nodes}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! left them.
 
 use super::arithmetic::{Arithmetic, is_arithmetic, is_checked, negative};
-use super::cast::{PostgresCast, differs, to_type};
+use super::cast::{PostgresCast, check_cast, differs, to_type};
 use super::float_extreme::FloatExtreme;
 use super::rounding::Rounding;
 use super::sort_key::{compares, comparison, has_key, is_interval, key, refused};
@@ -134,6 +134,9 @@ fn operator(binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
 }
 
 fn postgres_cast(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if let Ok(from) = type_of(&cast.expr, schema) {
+        check_cast(&from, cast.field.data_type())?;
+    }
     match type_of(&cast.expr, schema) {
         Ok(from) if differs(&from, cast.field.data_type()) => {
             let to = cast.field.data_type().clone();

@@ -16,6 +16,7 @@ mod cast;
 mod collation;
 mod date_bin;
 mod date_part;
+mod date_shift;
 mod date_trunc;
 mod exact_total;
 mod float_extreme;

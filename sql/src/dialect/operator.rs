@@ -7,10 +7,12 @@
 //! - `date ± interval`: a timestamp (DataFusion keeps the date and drops the hours);
 //! - `interval * number`, `interval / number`;
 //! - a date compared with a timestamp: in the timestamp's unit (DataFusion: nanoseconds, which end in 2262);
-//! - an untyped literal beside a number is read as that number: `'5' + 1`;
+//! - `date ± integer`: days, checked;
+//! - an untyped literal beside a number or a boolean is read as one: `'5' + 1`, `b = 't'`;
 //! - `a ^ b`: a power.
 
 use super::arithmetic::{Arithmetic, long_product, quotient};
+use super::date_shift::shifted;
 use super::float_function::to_the_power;
 use super::interval_scale::scaled;
 use arrow::datatypes::{DataType, TimeUnit};
@@ -42,6 +44,13 @@ impl ExprPlanner for Operators {
             }
             BinaryOperator::Divide if span(&left) && right.is_numeric() => {
                 return Ok(PlannerResult::Planned(scaled(expr.left, expr.right, true)));
+            }
+            BinaryOperator::Plus | BinaryOperator::Minus if left == DataType::Date32 && right.is_integer() => {
+                let back = matches!(expr.op, BinaryOperator::Minus);
+                return Ok(PlannerResult::Planned(shifted(expr.left, expr.right, back)));
+            }
+            BinaryOperator::Plus if left.is_integer() && right == DataType::Date32 => {
+                return Ok(PlannerResult::Planned(shifted(expr.right, expr.left, false)));
             }
             BinaryOperator::Multiply if long_product(&left, &right) => {
                 return Ok(PlannerResult::Planned(Arithmetic::expr(Operator::Multiply, expr.left, expr.right)));
@@ -78,6 +87,8 @@ fn operands(operator: &BinaryOperator, left: (Expr, DataType), right: (Expr, Dat
         ((l, lt), (r, rt)) if arithmetic && is_untyped(&r) && lt.is_numeric() && !rt.is_numeric() => {
             (l, cast(r, lt.clone()))
         }
+        ((l, DataType::Boolean), (r, _)) if is_untyped(&r) => (l, cast(r, DataType::Boolean)),
+        ((l, _), (r, DataType::Boolean)) if is_untyped(&l) => (cast(l, DataType::Boolean), r),
         ((l, _), (r, _)) => (l, r),
     }
 }

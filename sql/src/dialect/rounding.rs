@@ -157,7 +157,7 @@ impl ScalarUDFImpl for Rounding {
 impl Rounding {
     /// `value · 10^-from` with `places` digits after the point, as units of `10^-to`.
     fn of_numeric(&self, value: i128, places: i64, from: i8, to: i8) -> Result<i128> {
-        let dropped = i64::from(from) - places;
+        let dropped = i64::from(from).saturating_sub(places);
         let rounded = match u32::try_from(dropped.clamp(0, i64::from(PRECISION_MAX) + 1)).ok().filter(|d| *d > 0) {
             None => value,
             // More than all digits: nothing is left, but for what is rounded away from zero.

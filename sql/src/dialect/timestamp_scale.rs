@@ -45,7 +45,9 @@ impl ScalarUDFImpl for TimestampScale {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         rowwise(&args, |arrays| {
             let digits = arrays[1].as_primitive_opt::<Int64Type>().filter(|digits| !digits.is_empty());
-            let unit = digits.and_then(|digits| 10i64.checked_pow(DIGITS_MAX as u32 - digits.value(0) as u32));
+            let unit = digits
+                .and_then(|digits| u32::try_from(DIGITS_MAX as i64 - digits.value(0)).ok())
+                .and_then(|zeros| 10i64.checked_pow(zeros));
             let times = arrays[0].as_primitive_opt::<TimestampMicrosecondType>();
             let (Some(unit), Some(times)) = (unit, times) else {
                 return Err(Error::internal("timestamp_scale takes a timestamp and digits"));
