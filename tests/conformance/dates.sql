@@ -5,8 +5,6 @@ SELECT timestamptz '2013-01-01 10:00:00+02'::text
 SELECT interval '1 day 2 hours'::text
 SELECT date '2013-01-31' + interval '1 month'
 SELECT date '2013-01-31' + 1
--- the difference of dates is bigint
--- differs: (?column? int8) | 28
 SELECT date '2013-03-01' - date '2013-02-01'
 SELECT timestamp '2013-01-02' - timestamp '2013-01-01 10:00'
 SELECT extract(dow from date '2013-01-06')
@@ -55,7 +53,13 @@ SELECT 'P1DT2H'::interval
 SELECT now() - interval '1 day' < now()
 SELECT date '2025-01-01' + 200000, date '2025-01-01' - 3, 4 + date '2025-01-01', date 'infinity' + 1
 SELECT date '2025-01-01' + 2147483647
+-- no position
+-- differs: 42846
 SELECT 5::timestamptz
+-- no position
+-- differs: 42846
 SELECT 5::date
+-- no position
+-- differs: 42846
 SELECT date '2025-01-01'::int
 SELECT date '2025-01-01' - date '2024-12-30'

@@ -7,7 +7,7 @@
 //! - `date ± interval`: a timestamp (DataFusion keeps the date and drops the hours);
 //! - `interval * number`, `interval / number`;
 //! - a date compared with a timestamp: in the timestamp's unit (DataFusion: nanoseconds, which end in 2262);
-//! - `date ± integer`: days, checked;
+//! - `date ± integer`: days, checked; `date - date`: an integer;
 //! - an untyped literal beside a number or a boolean is read as one: `'5' + 1`, `b = 't'`;
 //! - `a ^ b`: a power.
 
@@ -48,6 +48,9 @@ impl ExprPlanner for Operators {
             BinaryOperator::Plus | BinaryOperator::Minus if left == DataType::Date32 && right.is_integer() => {
                 let back = matches!(expr.op, BinaryOperator::Minus);
                 return Ok(PlannerResult::Planned(shifted(expr.left, expr.right, back)));
+            }
+            BinaryOperator::Minus if left == DataType::Date32 && right == DataType::Date32 => {
+                return Ok(PlannerResult::Planned(cast(expr.left - expr.right, DataType::Int32)));
             }
             BinaryOperator::Plus if left.is_integer() && right == DataType::Date32 => {
                 return Ok(PlannerResult::Planned(shifted(expr.right, expr.left, false)));
