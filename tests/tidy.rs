@@ -38,6 +38,18 @@ fn sources_keep_the_rules() {
     assert!(stale.is_empty(), "exceptions that are no longer needed: {stale:?}");
 }
 
+/// Every other visit of sqlparser's compiles all of its nodes once more (docs/decisions/0011).
+#[test]
+fn syntax_trees_are_walked_through_one_visitor() {
+    for path in rust_files() {
+        let name = relative(&path);
+        let masked = mask(&std::fs::read_to_string(&path).unwrap());
+        let visits = ["::visit(", ".visit(", "visit_expressions", "visit_relations", "visit_statements"];
+        let direct = visits.iter().find(|call| masked.contains(**call));
+        assert!(direct.is_none() || name == "sql/src/walk.rs", "{name}: {direct:?}: use crate::walk");
+    }
+}
+
 #[test]
 fn dependency_arrows_point_one_way() {
     let manifest = |path: &str| dependencies(&std::fs::read_to_string(root().join(path)).unwrap());

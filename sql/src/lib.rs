@@ -35,6 +35,7 @@ mod transaction;
 mod types;
 pub mod value;
 mod view;
+mod walk;
 
 pub use copy::{CopyFormat, CopyIn, CopyOptions};
 pub use error::{Error, Result};

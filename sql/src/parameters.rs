@@ -9,12 +9,12 @@
 
 use crate::error::Result;
 use crate::types::{arrow_type, sql_type, storable};
+use crate::walk::{self, walk, walk_mut};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan};
 use sqlparser::ast::{
-    self, ArrayElemTypeDef, BinaryOperator, Expr, LimitClause, Query, Statement, Value, Visit, VisitMut, Visitor,
-    VisitorMut,
+    self, ArrayElemTypeDef, BinaryOperator, Expr, LimitClause, Query, Statement, Value, Visitor, VisitorMut,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -54,7 +54,7 @@ pub(crate) fn given_type(data_type: &ast::DataType) -> Result<DataType> {
 /// Types that the text gives to parameters: by casts, which the planner does not infer from, and as bounds of rows.
 pub(crate) fn types_in_text(statement: &Statement) -> BTreeMap<usize, ast::DataType> {
     let mut found = InText(BTreeMap::new());
-    let _ = Visit::visit(statement, &mut found);
+    let _ = walk(statement, &mut found);
     found.0
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn types_in_plan(plan: &LogicalPlan) -> Result<BTreeMap<String, DataT
 /// The greatest `n` of `$n` in a statement.
 pub(crate) fn parameter_count(statement: &Statement) -> usize {
     let mut count = 0;
-    let _ = ast::visit_expressions(statement, |expr| {
+    let _ = walk::expressions(statement, |expr| {
         count = count.max(parameter(expr).unwrap_or(0));
         ControlFlow::<()>::Continue(())
     });
@@ -120,7 +120,7 @@ fn parameter(expr: &Expr) -> Option<usize> {
 /// The statement with `x = $n` for each `x op ANY($n)` and `x op ALL($n)`, and the names `$n` of these parameters.
 pub(crate) fn with_elements(statement: &Statement) -> (Statement, BTreeSet<String>) {
     let (mut statement, mut elements) = (statement.clone(), Elements(BTreeSet::new()));
-    let _ = VisitMut::visit(&mut statement, &mut elements);
+    let _ = walk_mut(&mut statement, &mut elements);
     (statement, elements.0)
 }
 

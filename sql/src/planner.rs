@@ -13,6 +13,7 @@ use crate::rewrite::{self, Needs};
 use crate::size::{check_relations, check_size};
 use crate::statement::folded;
 use crate::types::SqlTypes;
+use crate::walk;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
@@ -32,7 +33,7 @@ use millpond_engine::catalog::{Catalog, ObjectKind};
 use millpond_engine::function::CallLimits;
 use millpond_engine::snapshot::Snapshot;
 use millpond_engine::transaction::OwnChanges;
-use sqlparser::ast::{Expr, Ident, ObjectNamePart, Statement, visit_expressions, visit_relations};
+use sqlparser::ast::{Expr, Ident, ObjectNamePart, Statement};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -175,7 +176,7 @@ impl Planner {
     fn register_catalog_functions(&mut self, statement: &Statement) -> Result<()> {
         let Some(facts) = &self.facts else { return Ok(()) };
         let mut called = HashMap::new();
-        let _ = visit_expressions(statement, |expr| {
+        let _ = walk::expressions(statement, |expr| {
             if let Expr::Function(call) = expr
                 && let [ObjectNamePart::Identifier(name)] = call.name.0.as_slice()
                 && let Some(function) = pg_catalog::function(&folded(name), facts)
@@ -242,7 +243,7 @@ async fn physical(state: &SessionState, plan: &LogicalPlan) -> Result<(LogicalPl
 
 /// Whether a statement reads an object of the database (and so needs a snapshot).
 pub(crate) fn reads_objects(catalog: &Catalog, statement: &Statement) -> bool {
-    let named = visit_relations(statement, |name| match name.0.last().and_then(ObjectNamePart::as_ident).map(folded) {
+    let named = walk::relations(statement, |name| match name.0.last().and_then(ObjectNamePart::as_ident).map(folded) {
         // The relation of TUMBLE is an argument, before the rewrite.
         Some(name) if name == "tumble" || catalog.get(&name).is_some() => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),

@@ -26,6 +26,7 @@ use crate::pg_catalog;
 use crate::relation::{WITH_SYSTEM_COLUMNS, is_system_column};
 use crate::statement::{folded, object_name};
 use crate::types::bytea_literal;
+use crate::walk::{self, walk_mut};
 use datafusion::logical_expr::ScalarUDF;
 use millpond_engine::ObjectId;
 use millpond_engine::catalog::{Catalog, ObjectKind, SYSTEM_COLUMNS};
@@ -33,8 +34,8 @@ use millpond_engine::function::CallLimits;
 use sqlparser::ast::{
     ExcludeSelectItem, Expr, FunctionArg, FunctionArguments, Ident, JoinConstraint, JoinOperator, LimitClause,
     ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator,
-    SetQuantifier, Statement, TableAlias, TableFactor, TableWithJoins, Value, Visit, VisitMut, VisitorMut,
-    WildcardAdditionalOptions, visit_expressions,
+    SetQuantifier, Statement, TableAlias, TableFactor, TableWithJoins, Value, Visit, VisitorMut,
+    WildcardAdditionalOptions,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
@@ -63,7 +64,7 @@ pub(crate) fn rewrite(
     let inserts = matches!(statement, Statement::Insert(_));
     let mut rewriter =
         Rewriter { catalog, limits, needs: Needs::default(), local: HashSet::new(), ordered: vec![], inserts };
-    match statement.visit(&mut rewriter) {
+    match walk_mut(statement, &mut rewriter) {
         ControlFlow::Break(error) => return Err(error),
         ControlFlow::Continue(()) => {}
     }
@@ -145,7 +146,7 @@ impl Rewriter<'_> {
     fn values(&self, body: &mut SetExpr) -> Result<()> {
         let SetExpr::Values(values) = body else { return Ok(()) };
         let inserted = self.inserts && self.ordered.is_empty();
-        let asks = visit_expressions(&values.rows, |expr| match expr {
+        let asks = walk::expressions(&values.rows, |expr| match expr {
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
             Expr::Function(call) if matches!(call.args, FunctionArguments::Subquery(_)) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
@@ -392,7 +393,7 @@ impl FromItem {
 
 /// Whether the SELECT, or a subquery in it, names a system column.
 fn names_system_column(node: &impl Visit) -> bool {
-    let found = visit_expressions(node, |expr| {
+    let found = walk::expressions(node, |expr| {
         let last = match expr {
             Expr::Identifier(ident) => Some(ident),
             Expr::CompoundIdentifier(parts) => parts.last(),

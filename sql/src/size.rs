@@ -15,9 +15,10 @@
 
 use crate::error::{Error, Result};
 use crate::statement::folded;
+use crate::walk::walk;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use sqlparser::ast::{ObjectNamePart, Query, Statement, TableFactor, Visit, Visitor};
+use sqlparser::ast::{ObjectNamePart, Query, Statement, TableFactor, Visitor};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ const PARTS_MAX: u64 = 100_000;
 /// 54001 for more relations than can be planned.
 pub(crate) fn check_relations(statement: &Statement) -> Result<()> {
     let mut relations = Relations { open: vec![Open::default()] };
-    match statement.visit(&mut relations) {
+    match walk(statement, &mut relations) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }

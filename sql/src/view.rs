@@ -12,6 +12,7 @@ use crate::pg_catalog::SessionInfo;
 use crate::planner::{Base, Planner, Source};
 use crate::statement::Kind;
 use crate::types::storable;
+use crate::walk::walk;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::execution_props::ExecutionProps;
@@ -21,7 +22,7 @@ use millpond_engine::catalog::{Catalog, Column, Object};
 use millpond_engine::plan::Plan;
 use sqlparser::ast::{
     Distinct, Expr as SqlExpr, FunctionArguments, GroupByExpr, JoinOperator, Query, Select, SetExpr, SetOperator,
-    Statement, TableFactor, Visit, Visitor,
+    Statement, TableFactor, Visitor,
 };
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -166,7 +167,7 @@ fn refuse_volatile(plan: &LogicalPlan) -> Result<()> {
 
 /// Refuses by name, in the user's words, what views cannot maintain yet.
 fn refuse(query: &Query) -> Result<()> {
-    match query.visit(&mut Refusals) {
+    match walk(query, &mut Refusals) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }

@@ -7,10 +7,11 @@ use crate::error::{Error, Result};
 use crate::parser::parse_query;
 use crate::rewrite::string_literal;
 use crate::types::length_max;
+use crate::walk;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Parens, SelectItem, SetExpr,
-    SetOperator, SetQuantifier, UnaryOperator, Value, Values, visit_expressions,
+    SetOperator, SetQuantifier, UnaryOperator, Value, Values,
 };
 use std::ops::ControlFlow;
 
@@ -217,7 +218,7 @@ pub(crate) fn union_of(values: &Values) -> Result<SetExpr> {
 /// Whether an operand may stand twice: it is small, gives the same value twice, and repeats nothing itself.
 fn may_be_repeated(operand: &Expr) -> bool {
     let mut nodes = 0;
-    let plain = visit_expressions(operand, |expr| {
+    let plain = walk::expressions(operand, |expr| {
         nodes += 1;
         let plain = match expr {
             Expr::Between { .. } | Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => false,

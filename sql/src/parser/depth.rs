@@ -7,7 +7,8 @@
 //! function's arguments twice.
 
 use crate::error::{Error, Result};
-use sqlparser::ast::{BinaryOperator, Expr, Statement, Visit, Visitor};
+use crate::walk::walk;
+use sqlparser::ast::{BinaryOperator, Expr, Statement, Visitor};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 use std::ops::ControlFlow;
@@ -140,7 +141,7 @@ fn is_link(token: &Token) -> bool {
 /// # Errors
 /// 54001 for expressions that would take too long to plan.
 pub(crate) fn check_statement(statement: &Statement) -> Result<()> {
-    match statement.visit(&mut Depth::default()) {
+    match walk(statement, &mut Depth::default()) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::statement::Kind;
+use crate::walk::walk;
 use sqlparser::ast::{Query, Visit, Visitor};
 use std::ops::ControlFlow;
 
@@ -28,7 +29,7 @@ pub(super) fn check(kind: &Kind) -> Result<()> {
 /// Queries with a locking clause.
 fn locks_in(node: &impl Visit) -> usize {
     let mut counter = Counter(0);
-    let _ = node.visit(&mut counter);
+    let _ = walk(node, &mut counter);
     counter.0
 }
 

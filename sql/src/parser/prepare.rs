@@ -4,7 +4,8 @@ use super::{Input, lock};
 use crate::error::{Error, Result};
 use crate::parameters::given_type;
 use crate::statement::Kind;
-use sqlparser::ast::{Expr, visit_expressions};
+use crate::walk;
+use sqlparser::ast::Expr;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 use std::ops::ControlFlow;
@@ -63,7 +64,7 @@ impl Input<'_> {
 }
 
 fn has_subquery(value: &Expr) -> bool {
-    let found = visit_expressions(value, |expr| match expr {
+    let found = walk::expressions(value, |expr| match expr {
         Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     });

@@ -15,10 +15,10 @@ use super::contents::is_always_empty;
 use super::functions::EMPTY_IF_NULL;
 use crate::rewrite::build::{call, cast};
 use crate::rewrite::{aggregates, is_grouped};
+use crate::walk::{self, walk, walk_mut};
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, DataType, Expr, FunctionArguments, Ident, Join, JoinOperator, ObjectName, ObjectNamePart, Query,
-    Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
-    visit_expressions,
+    Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value, Visitor, VisitorMut,
 };
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -44,7 +44,7 @@ const NULL_ARRAYS: &[&str] = &[
 /// Folds every query of the statement. `is_aggregate` knows functions by their names.
 pub(super) fn fold_empty(statement: &mut Statement, is_aggregate: &dyn Fn(&str) -> bool) {
     let mut folder = Folder { common: common_tables(statement), is_aggregate };
-    let _ = statement.visit(&mut folder);
+    let _ = walk_mut(statement, &mut folder);
 }
 
 /// Names of the WITH queries anywhere in a statement, in lowercase.
@@ -59,7 +59,7 @@ pub(super) fn common_tables(statement: &Statement) -> HashSet<String> {
         }
     }
     let mut names = Names(HashSet::new());
-    let _ = statement.visit(&mut names);
+    let _ = walk(statement, &mut names);
     names.0
 }
 
@@ -190,7 +190,7 @@ fn is_hard(select: &Select) -> bool {
         |factor: &TableFactor| matches!(factor, TableFactor::Table { args: Some(_), .. } | TableFactor::UNNEST { .. });
     let mut factors =
         select.from.iter().flat_map(|f| std::iter::once(&f.relation).chain(f.joins.iter().map(|j| &j.relation)));
-    factors.any(from_function) || visit_expressions(select, hard).is_break() || has_reg_cast(select)
+    factors.any(from_function) || walk::expressions(select, hard).is_break() || has_reg_cast(select)
 }
 
 /// `oid::regclass` in the output is a name, which needs no folding; in ORDER BY it would, so it counts as hard.
@@ -199,7 +199,7 @@ fn has_reg_cast(select: &Select) -> bool {
         Expr::Cast { data_type, .. } if data_type.to_string().to_lowercase().contains("reg") => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
-    visit_expressions(select, hard).is_break()
+    walk::expressions(select, hard).is_break()
 }
 
 fn fold_select(select: &mut Select) -> bool {

@@ -20,9 +20,10 @@ use super::functions::{NAME_TO_OID, OID_TO_NAME};
 use super::relation::{Relation, relation};
 use super::text_functions::SUBSCRIPTS;
 use crate::rewrite::build::{arguments, call, cast, number, text, unqualified};
+use crate::walk::{walk, walk_mut};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, ArrayElemTypeDef, DataType, Expr, Function, Ident, ObjectName, SelectItem, SetExpr, Statement,
-    TableFactor, TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
+    TableFactor, TimezoneInfo, Value, Visitor, VisitorMut,
 };
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -53,7 +54,7 @@ pub fn is_asked(statement: &Statement) -> bool {
             if asked { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
-    Visit::visit(statement, &mut Asked(fold::common_tables(statement))).is_break()
+    walk(statement, &mut Asked(fold::common_tables(statement))).is_break()
 }
 
 fn in_information_schema(name: &ObjectName) -> bool {
@@ -73,7 +74,7 @@ pub fn rewrite(statement: &mut Statement, is_aggregate: &dyn Fn(&str) -> bool) {
     fold::fold_empty(statement, is_aggregate);
     let common = fold::common_tables(statement);
     let relations = known_relations(statement, &common);
-    let _ = VisitMut::visit(statement, &mut Rewriter { common, relations });
+    let _ = walk_mut(statement, &mut Rewriter { common, relations });
     if let Statement::Query(query) = statement {
         show_names(&mut query.body);
     }
@@ -101,7 +102,7 @@ fn known_relations(statement: &Statement, common: &HashSet<String>) -> HashMap<S
         }
     }
     let mut relations = Relations(HashMap::new(), common);
-    let _ = Visit::visit(statement, &mut relations);
+    let _ = walk(statement, &mut relations);
     relations.0
 }
 

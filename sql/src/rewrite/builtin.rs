@@ -13,10 +13,10 @@
 use super::build::{argument, call, cast, number, text, unqualified};
 use crate::dialect::is_collation;
 use crate::error::{Error, Result};
+use crate::walk::walk_mut;
 use sqlparser::ast::{
     Array, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    LimitClause, ObjectName, Query, Statement, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitMut,
-    VisitorMut,
+    LimitClause, ObjectName, Query, Statement, TableAlias, TableAliasColumnDef, TableFactor, Value, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -25,7 +25,7 @@ use std::ops::ControlFlow;
 /// # Errors
 /// 42601 for FETCH FIRST beside LIMIT.
 pub(crate) fn respell(statement: &mut Statement) -> Result<()> {
-    match statement.visit(&mut Speller) {
+    match walk_mut(statement, &mut Speller) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }

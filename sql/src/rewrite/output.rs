@@ -15,9 +15,10 @@
 use crate::error::{Error, Result};
 use crate::names;
 use crate::statement::folded;
+use crate::walk::{self, walk_mut};
 use sqlparser::ast::{
     Distinct, Expr, GroupByExpr, Ident, OrderByExpr, OrderByKind, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, Statement, VisitMut, VisitorMut, visit_expressions,
+    SelectItemQualifiedWildcardKind, SetExpr, Statement, VisitorMut,
 };
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -45,7 +46,7 @@ pub(crate) fn text_shown(text: &str) -> String {
 /// # Errors
 /// 42702 for a name in ORDER BY that several output columns have.
 pub(crate) fn name_columns(statement: &mut Statement) -> Result<()> {
-    match statement.visit(&mut Namer { depth: 0 }) {
+    match walk_mut(statement, &mut Namer { depth: 0 }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -192,7 +193,7 @@ fn is_named_like_a_column(expr: &Expr) -> bool {
 fn names_inside(order: &[OrderByExpr]) -> HashSet<String> {
     let mut found = HashSet::new();
     for by in order.iter().filter(|by| !matches!(by.expr, Expr::Identifier(_))) {
-        let _ = visit_expressions(&by.expr, |expr| {
+        let _ = walk::expressions(&by.expr, |expr| {
             if let Expr::Identifier(name) = expr {
                 found.insert(folded(name));
             }

@@ -14,10 +14,11 @@ use crate::error::Result;
 use crate::parser::parse_query;
 use crate::pg_catalog::EMPTY_IF_NULL;
 use crate::statement::folded;
+use crate::walk::{walk, walk_mut};
 use sqlparser::ast::{
     BinaryOperator, Distinct, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
     GroupByExpr, LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableFactor,
-    Visit, VisitMut, Visitor, VisitorMut,
+    Visitor, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -26,7 +27,7 @@ pub(crate) type IsAggregate<'a> = &'a dyn Fn(&str) -> bool;
 
 /// Rewrites every subquery of the statement that is an expression.
 pub(super) fn rewrite(statement: &mut Statement, is_aggregate: IsAggregate<'_>) -> Result<()> {
-    match statement.visit(&mut Subqueries { is_aggregate }) {
+    match walk_mut(statement, &mut Subqueries { is_aggregate }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -40,7 +41,7 @@ impl VisitorMut for Subqueries<'_> {
     type Break = crate::error::Error;
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
-        VisitMut::visit(&mut select.projection, &mut Exists { depth: 0, is_aggregate: self.is_aggregate })
+        walk_mut(&mut select.projection, &mut Exists { depth: 0, is_aggregate: self.is_aggregate })
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
@@ -80,7 +81,7 @@ pub(crate) fn is_grouped(select: &Select, is_aggregate: IsAggregate<'_>) -> bool
 /// Names of the aggregates in a select's own list, without those of its subqueries.
 pub(crate) fn aggregates(select: &Select, is_aggregate: IsAggregate<'_>) -> Vec<String> {
     let mut calls = Calls { depth: 0, is_aggregate, aggregates: Vec::new(), windows: false };
-    let _ = Visit::visit(&select.projection, &mut calls);
+    let _ = walk(&select.projection, &mut calls);
     calls.aggregates
 }
 
@@ -141,7 +142,7 @@ fn limit_alone(query: &Query) -> Option<String> {
 /// A select over rows as they come: one column, no groups, no windows, nothing removed.
 fn is_plain(select: &Select, is_aggregate: IsAggregate<'_>) -> bool {
     let mut calls = Calls { depth: 0, is_aggregate, aggregates: Vec::new(), windows: false };
-    let _ = Visit::visit(&select.projection, &mut calls);
+    let _ = walk(&select.projection, &mut calls);
     !select.from.is_empty()
         && select.distinct.is_none()
         && select.projection.len() == 1

@@ -11,16 +11,17 @@
 
 use super::build::call;
 use crate::statement::folded;
+use crate::walk::walk_mut;
 use sqlparser::ast::{
     BinaryOperator, ExceptSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
-    OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor, VisitMut,
+    OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor,
     VisitorMut, WildcardAdditionalOptions,
 };
 use std::ops::ControlFlow;
 
 /// Writes out the merged columns of every query of the statement.
 pub(super) fn merge(statement: &mut Statement) {
-    let _ = statement.visit(&mut Merger);
+    let _ = walk_mut(statement, &mut Merger);
 }
 
 struct Merger;
@@ -36,7 +37,7 @@ impl VisitorMut for Merger {
             if let Some(OrderByKind::Expressions(order)) = query.order_by.as_mut().map(|order| &mut order.kind) {
                 let by_output = |expr: &Expr| matches!(expr, Expr::Identifier(name) if has_alias(select, name));
                 for by in order.iter_mut().filter(|by| !by_output(&by.expr)) {
-                    let _ = by.visit(&mut Columns { merged: &merged, depth: 0 });
+                    let _ = walk_mut(by, &mut Columns { merged: &merged, depth: 0 });
                 }
             }
         }
@@ -132,10 +133,10 @@ impl Merged {
         }
         select.projection = items;
         let mut columns = Columns { merged: self, depth: 0 };
-        let _ = select.projection.visit(&mut columns);
-        let _ = select.selection.visit(&mut columns);
-        let _ = select.group_by.visit(&mut columns);
-        let _ = select.having.visit(&mut columns);
+        let _ = walk_mut(&mut select.projection, &mut columns);
+        let _ = walk_mut(&mut select.selection, &mut columns);
+        let _ = walk_mut(&mut select.group_by, &mut columns);
+        let _ = walk_mut(&mut select.having, &mut columns);
     }
 
     fn holds(&self, name: &Ident) -> bool {
