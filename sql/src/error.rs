@@ -1,10 +1,13 @@
 //! SQL errors as a Postgres client sees them.
 //!
 //! Every error that leaves this crate carries a SQLSTATE drivers can branch on, a lowercase one-line message and,
-//! where there is one, a hint. DataFusion and Arrow report most faults as text only; [`classify`] is the one place
-//! that reads such text, so that a new wording shows up in one table of tests.
+//! where there is one, a hint. DataFusion and Arrow report most faults as text only; [`classify`](mod@classify)
+//! is the one place that reads such text, so that a new wording shows up in one table of tests.
 
-use crate::rewrite::{shown, text_shown};
+mod classify;
+
+use self::classify::{classify, division_by_zero, lowercase_first, tidy};
+use crate::rewrite::shown;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use sqlparser::parser::ParserError;
@@ -175,7 +178,7 @@ fn of_expression(text: String) -> Error {
     ];
     match STATES.iter().find(|(start, _)| text.starts_with(start)) {
         Some((_, state)) => Error::new(state, text),
-        None => classify(&text).unwrap_or_else(|| Error::new("22000", text)),
+        None => classify(&text).unwrap_or_else(|| Error::new("22000", tidy(&text))),
     }
 }
 
@@ -251,142 +254,14 @@ fn from_schema(error: &SchemaError) -> Error {
         SchemaError::AmbiguousReference { field } => {
             Error::new("42702", format!("column reference \"{}\" is ambiguous", field.name))
         }
-        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+        SchemaError::DuplicateQualifiedField { qualifier, .. } => {
+            Error::new("42712", format!("table name \"{}\" specified more than once", qualifier.table()))
+                .with_hint("Give one of them an alias.")
+        }
+        SchemaError::DuplicateUnqualifiedField { name } => {
             Error::new("42701", format!("column \"{name}\" specified more than once"))
         }
     }
-}
-
-fn division_by_zero() -> Error {
-    Error::new("22012", "division by zero")
-}
-
-/// Finds the SQLSTATE of an error that is known only by its text. What the text quotes (a value, a name) decides nothing.
-fn classify(text: &str) -> Option<Error> {
-    let text = without_prefixes(text);
-    let lower = without_quoted(text).to_lowercase();
-    if lower.contains("divide by zero") || lower.contains("division by zero") {
-        return Some(division_by_zero());
-    }
-    if lower.starts_with("scalar subquery returned more than one row") {
-        return Some(Error::new("21000", "more than one row returned by a subquery used as an expression"));
-    }
-    if let Some(name) = enclosed(text, "table '", "' not found") {
-        return Some(Error::undefined_relation(name.rsplit('.').next().unwrap_or(name)));
-    }
-    if let Some(value) = enclosed(text, "Cannot cast string '", "' to value of ") {
-        let data_type = text.rsplit("' to value of ").next().and_then(|rest| rest.split(" type").next());
-        let data_type = data_type.unwrap_or("the column");
-        let name = crate::types::name_of_arrow_text(data_type);
-        let sqlstate = if name.starts_with("date") || name.starts_with("time") { "22007" } else { "22P02" };
-        return Some(Error::new(sqlstate, format!("invalid input syntax for type {name}: \"{value}\"")));
-    }
-    if lower.contains("error parsing timestamp")
-        || lower.contains("error parsing date")
-        || lower.contains("interval") && lower.contains("pars")
-    {
-        return Some(Error::new("22007", tidy(text)));
-    }
-    if let Some(value) = enclosed(text, "Can't cast value ", " to type") {
-        return Some(Error::new("22003", format!("value {value} is out of range for the type")));
-    }
-    if lower.contains("overflow") || lower.contains("out of range") || lower.contains("too large to store") {
-        return Some(Error::new("22003", tidy(text)));
-    }
-    classify_plan(text, &lower)
-}
-
-/// Faults of the query itself, found while planning.
-fn classify_plan(text: &str, lower: &str) -> Option<Error> {
-    if let Some(name) = enclosed(text, "Invalid function '", "'") {
-        let found = Error::new("42883", format!("function {name} does not exist"));
-        return Some(match between(text, "Did you mean '", "'") {
-            Some(other) => found.with_hint(format!("Perhaps you meant {other}.")),
-            None => found.with_hint("Check the name and the argument types; SHOW FUNCTIONS lists module functions."),
-        });
-    }
-    if let Some(own) = between(text, "user-defined coercion failed with: External error: ", ". No function matches") {
-        return Some(Error::new("42883", own).with_hint("Cast the arguments; SHOW FUNCTIONS lists module functions."));
-    }
-    if let Some(name) = enclosed(text, "table function '", "' not found") {
-        return Some(Error::new("42883", format!("table function {name} does not exist")));
-    }
-    const STATES: [(&str, &str); 13] = [
-        ("failed to coerce arguments", "42883"),
-        ("no function matches the given name and argument types", "42883"),
-        ("does not support zero arguments", "42883"),
-        ("expects", "42883"),
-        ("must be in group by", "42803"),
-        ("must appear in the group by", "42803"),
-        ("cannot coerce", "42883"),
-        ("cannot infer common argument type", "42883"),
-        ("non-boolean predicate", "42804"),
-        ("cannot automatically convert", "42804"),
-        ("unsupported cast", "42846"),
-        ("column count doesn't match", "42601"),
-        ("inconsistent data length across values", "42601"),
-    ];
-    STATES.iter().find(|(needle, _)| lower.contains(needle)).map(|(_, state)| Error::new(state, tidy(text)))
-}
-
-/// The text between two markers, the first of which begins the whole.
-fn enclosed<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
-    let rest = text.strip_prefix(before)?;
-    rest.find(after).map(|end| &rest[..end])
-}
-
-/// The text without what stands in quotes; an apostrophe inside a word is none.
-fn without_quoted(text: &str) -> String {
-    let (mut kept, mut open, mut previous) = (String::with_capacity(text.len()), None, ' ');
-    for character in text.chars() {
-        match open {
-            Some(quote) if character == quote => open = None,
-            Some(_) => {}
-            None if matches!(character, '\'' | '"') && !previous.is_alphanumeric() => open = Some(character),
-            None => kept.push(character),
-        }
-        previous = character;
-    }
-    kept
-}
-
-/// The text between two markers.
-fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
-    let start = text.find(before)? + before.len();
-    let rest = &text[start..];
-    rest.find(after).map(|end| &rest[..end])
-}
-
-/// One line, without the libraries' prefixes, starting in lower case.
-fn tidy(text: &str) -> String {
-    lowercase_first(&text_shown(without_prefixes(text)).lines().map(str::trim).collect::<Vec<_>>().join(" "))
-}
-
-fn without_prefixes(text: &str) -> &str {
-    const PREFIXES: [&str; 8] = [
-        "Error during planning: ",
-        "This feature is not implemented: ",
-        "Execution error: ",
-        "Arrow error: ",
-        "Cast error: ",
-        "Compute error: ",
-        "Parser error: ",
-        "Invalid argument error: ",
-    ];
-    let mut rest = text.trim();
-    while let Some(shorter) = PREFIXES.iter().find_map(|p| rest.strip_prefix(p)) {
-        rest = shorter;
-    }
-    rest
-}
-
-fn lowercase_first(text: &str) -> String {
-    let mut chars = text.chars();
-    let (Some(first), second) = (chars.next(), chars.clone().next()) else { return String::new() };
-    if second.is_some_and(char::is_uppercase) {
-        return text.to_owned();
-    }
-    first.to_lowercase().chain(chars).collect()
 }
 
 /// Cuts "… at Line: 1, Column: 8" off a parser's message.
@@ -415,32 +290,6 @@ pub(crate) fn position_of(text: &str, line: usize, column: usize) -> Option<usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_get_their_states() {
-        let cases = [
-            ("Arrow error: Divide by zero error", "22012"),
-            ("Cast error: Cannot cast string 'abc' to value of Int64 type", "22P02"),
-            ("table 'millpond.public.nope' not found", "42P01"),
-            ("Invalid function 'foo'.\nDid you mean 'floor'?", "42883"),
-            ("Can't cast value 300000000000 to type Int32", "22003"),
-            ("Overflow happened on: 1 + 2", "22003"),
-            ("Cannot cast string 'overflow' to value of Date32 type", "22007"),
-            ("Execution error: Scalar subquery returned more than one row", "21000"),
-            (
-                "Function 'm.f' user-defined coercion failed with: External error: function m.f(text) does not exist. No function matches",
-                "42883",
-            ),
-        ];
-        for (text, state) in cases {
-            let found = classify(text).unwrap_or_else(|| panic!("{text} is not known"));
-            assert_eq!(found.sqlstate, state, "{text}");
-            assert!(!found.message.contains('\n'), "{text}");
-        }
-        for text in ["invalid name 'out of range'", "no column \"expects\" in 'table 'x' not found'"] {
-            assert_eq!(classify(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn an_engine_error_keeps_its_state_through_datafusion() {

@@ -9,6 +9,7 @@ pub(crate) mod prepared;
 
 use crate::dml;
 use crate::error::{Error, Result};
+use crate::explain::{plan_lines, read_lines};
 use crate::feed::Feed;
 use crate::function::CALL_DEADLINE_DEFAULT;
 use crate::names;
@@ -55,7 +56,7 @@ impl Session {
             Kind::ExplainView(create) => {
                 let catalog = self.instance.database.catalog();
                 let planned = view::plan_view(&self.instance.base, catalog, &create.query, &create.columns).await?;
-                let lines = crate::explain::plan_lines(&planned.plan, &self.instance.database.catalog());
+                let lines = plan_lines(&planned.plan, &self.instance.database.catalog());
                 explained(lines)
             }
             Kind::Insert(insert) => self.insert(insert, parameters, &limits).await,
@@ -183,7 +184,9 @@ impl Session {
         } else {
             displayable(physical.as_ref()).indent(false).to_string()
         };
-        explained(text_shown(&text).lines().map(str::to_owned).collect())
+        let mut lines: Vec<String> = text_shown(&text).lines().map(str::to_owned).collect();
+        lines.extend(read_lines(&optimised, &planner.source.catalog)?);
+        explained(lines)
     }
 
     async fn subscribe(&mut self, relation: &str, snapshot: bool, progress: bool) -> Result<Feed> {

@@ -1,6 +1,11 @@
-//! EXPLAIN CREATE MATERIALIZED VIEW: the incremental plan as indented text.
+//! EXPLAIN: what a query reads, and how; of CREATE MATERIALIZED VIEW the incremental plan as indented text.
 
+use crate::key_lookup::keys;
+use crate::relation::WITH_SYSTEM_COLUMNS;
 use crate::rewrite::text_shown;
+use datafusion::common::Result;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::LogicalPlan;
 use millpond_engine::catalog::{Catalog, ObjectKind};
 use millpond_engine::plan::{Aggregate, Expr, Plan};
 
@@ -15,6 +20,28 @@ pub(crate) fn plan_lines(plan: &Plan, catalog: &Catalog) -> Vec<String> {
     });
     lines.push(if append_only { "append-only: rows are never taken back" } else { "rows may be replaced" }.to_owned());
     lines
+}
+
+fn name_of(scanned: &str) -> &str {
+    scanned.strip_suffix(WITH_SYSTEM_COLUMNS).unwrap_or(scanned)
+}
+
+/// One line for each relation that an optimised query reads: the operators of its physical plan do not name them.
+pub(crate) fn read_lines(plan: &LogicalPlan, catalog: &Catalog) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(object) = catalog.get(name_of(scan.table_name.table()))
+        {
+            let how = match keys(object, &scan.filters) {
+                Some(keys) => format!(" by primary key: {} of its keys", keys.rows),
+                None => String::new(),
+            };
+            lines.push(format!("reads {} {}{how}", object.kind.noun(), object.name));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(lines)
 }
 
 fn node(plan: &Plan, catalog: &Catalog, depth: usize, lines: &mut Vec<String>) {

@@ -6,6 +6,7 @@
 mod copy;
 mod create;
 mod depth;
+mod grammar;
 mod lock;
 mod prepare;
 mod session;
@@ -14,12 +15,12 @@ mod syntax;
 mod table;
 
 pub(crate) use depth::check_statement;
+pub(crate) use grammar::Postgres;
 pub(crate) use syntax::parse_query;
 
 use crate::error::{Error, Result, position_of};
 use crate::statement::{DropNoun, Kind, Statement, folded, object_name};
 use sqlparser::ast;
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, Tokenizer};
 use std::sync::Arc;
@@ -30,13 +31,13 @@ const NESTING_MAX: usize = 64;
 /// Splits and parses a query string.
 pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
     size::check_text(sql)?;
-    let dialect = PostgreSqlDialect {};
+    let dialect = Postgres;
     let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| {
         let position = position_of(sql, e.location.line as usize, e.location.column as usize);
         Error { position, ..Error::syntax(format!("syntax error: {}", e.message)) }
     })?;
     depth::check_tokens(&tokens)?;
-    let tokens = table::written_out(tokens);
+    let tokens = table::written_out(grammar::strings_joined(tokens, sql)?);
     let parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
     let mut input = Input { parser, text: sql };
     let text: Arc<str> = Arc::from(sql);

@@ -26,6 +26,8 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -72,6 +74,10 @@ impl Base {
         options.sql_parser.enable_subquery_sort_elimination = false;
         options.execution.parquet.schema_force_view_types = false;
         options.execution.time_zone = Some("UTC".to_owned());
+        // DataFusion's two notions of what `x IS TRUE` says about NULL differ.
+        options.execution.skip_physical_aggregate_schema_check = true;
+        // Filters of operators are found by name: see physical_rules().
+        options.optimizer.enable_dynamic_filter_pushdown = false;
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(QUERY_MEMORY_BYTES_MAX)))
             .build_arc()?;
@@ -80,6 +86,8 @@ impl Base {
             .with_runtime_env(runtime)
             .with_default_features()
             .with_type_planner(Arc::new(SqlTypes))
+            .with_physical_optimizer_rules(physical_rules())
+            .with_analyzer_rules(dialect::analyzer_rules())
             .with_query_planner(Arc::new(dialect::GuardedPlanner))
             .build();
         dialect::install(&mut state)?;
@@ -90,6 +98,15 @@ impl Base {
     pub(crate) fn state(&self) -> &SessionState {
         &self.state
     }
+}
+
+/// All but those that push filters of a physical plan down: below a projection they look columns up by name, and take a
+/// column of the other side of a join that is called the same. The filters of the logical plan have been pushed down
+/// before, into the scans.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));
+    rules
 }
 
 /// What a statement reads from.
@@ -216,6 +233,11 @@ impl Planner {
         }
         let values = ParamValues::from(parameters.to_vec());
         Ok((plan.replace_params_with_values(&values)?, needs))
+    }
+
+    /// A plan after its types have been made to agree: only then its schema is that of the rows.
+    pub(crate) fn analysed(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        Ok(self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})?)
     }
 
     /// Starts a plan.

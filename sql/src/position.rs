@@ -5,8 +5,8 @@
 //! first one is taken; Postgres too reports the first it meets.
 
 use crate::error::{Error, position_of};
+use crate::parser::Postgres;
 use crate::statement::Statement;
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 /// What the error's message quotes.
@@ -53,7 +53,7 @@ fn quoted_last(message: &str) -> Option<&str> {
 }
 
 fn find(named: &Named<'_>, text: &str, start: Location) -> Option<usize> {
-    let dialect = PostgreSqlDialect {};
+    let dialect = Postgres;
     let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location().ok()?;
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
     let from = tokens.iter().position(|token| token.span.start >= start)?;

@@ -11,7 +11,9 @@
 
 pub(crate) mod build;
 mod builtin;
+mod membership;
 mod output;
+mod star;
 mod subquery;
 mod using;
 
@@ -55,7 +57,7 @@ pub(crate) fn rewrite(
     limits: &CallLimits,
     is_aggregate: IsAggregate<'_>,
 ) -> Result<Needs> {
-    using::merge(statement);
+    using::merge(statement, catalog)?;
     output::name_columns(statement)?;
     if pg_catalog::is_asked(statement) {
         pg_catalog::rewrite(statement, is_aggregate);
@@ -69,6 +71,7 @@ pub(crate) fn rewrite(
         ControlFlow::Continue(()) => {}
     }
     let needs = rewriter.needs;
+    membership::rewrite(statement, is_aggregate)?;
     subquery::rewrite(statement, is_aggregate)?;
     Ok(needs)
 }
@@ -343,14 +346,19 @@ fn expand(projection: Vec<SelectItem>, items: &[FromItem]) -> Result<Vec<SelectI
         match &item {
             SelectItem::Wildcard(_) => {
                 for from in items {
-                    expanded.extend(from.all_columns(true)?);
+                    expanded.extend(from.all_columns(&from.merged)?);
                 }
             }
-            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
                 let wanted = name.0.last().and_then(|p| p.as_ident()).map(folded);
                 let from = items.iter().find(|i| i.qualifier.as_ref().map(folded) == wanted && i.columns.is_some());
                 match from {
-                    Some(from) => expanded.extend(from.all_columns(false)?),
+                    Some(from) => {
+                        let except = options.opt_except.iter();
+                        let hidden =
+                            except.flat_map(|e| std::iter::once(&e.first_element).chain(&e.additional_elements));
+                        expanded.extend(from.all_columns(&hidden.cloned().collect::<Vec<_>>())?);
+                    }
                     None => expanded.push(item),
                 }
             }
@@ -361,9 +369,8 @@ fn expand(projection: Vec<SelectItem>, items: &[FromItem]) -> Result<Vec<SelectI
 }
 
 impl FromItem {
-    /// The item's part of `*` (`merged` columns left out) or all of its own `t.*`.
-    fn all_columns(&self, leave_out_merged: bool) -> Result<Vec<SelectItem>> {
-        let merged: &[Ident] = if leave_out_merged { &self.merged } else { &[] };
+    /// The item's own `t.*`, without the `hidden` columns.
+    fn all_columns(&self, hidden: &[Ident]) -> Result<Vec<SelectItem>> {
         let Some(qualifier) = &self.qualifier else {
             return Err(Error::unsupported(
                 "* together with system columns over a subquery without a name is not supported",
@@ -373,7 +380,7 @@ impl FromItem {
         match &self.columns {
             Some(columns) => Ok(columns
                 .iter()
-                .filter(|c| !merged.iter().any(|m| folded(m) == **c))
+                .filter(|c| !hidden.iter().any(|h| folded(h) == **c))
                 .map(|c| {
                     let parts = vec![qualifier.clone(), Ident::with_quote('"', c)];
                     SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts))
@@ -381,8 +388,8 @@ impl FromItem {
                 .collect()),
             None => {
                 let name = ObjectName(vec![ObjectNamePart::Identifier(qualifier.clone())]);
-                let exclude = merged.iter().map(|m| ObjectName(vec![ObjectNamePart::Identifier(m.clone())])).collect();
-                let opt_exclude = (!merged.is_empty()).then_some(ExcludeSelectItem::Multiple(exclude));
+                let exclude = hidden.iter().map(|m| ObjectName(vec![ObjectNamePart::Identifier(m.clone())])).collect();
+                let opt_exclude = (!hidden.is_empty()).then_some(ExcludeSelectItem::Multiple(exclude));
                 let options = WildcardAdditionalOptions { opt_exclude, ..Default::default() };
                 let kind = SelectItemQualifiedWildcardKind::ObjectName(name);
                 Ok(vec![SelectItem::QualifiedWildcard(kind, options)])

@@ -53,3 +53,14 @@ SELECT * FROM (VALUES (1,'a'),(2,'b')) a(k,x) RIGHT JOIN (VALUES (2,'c'),(3,'d')
 SELECT y, k, a.k, x FROM (VALUES (1,'a'),(2,'b')) a(k,x) RIGHT JOIN (VALUES (2,'c'),(3,'d')) b(k,y) USING (k) WHERE k > 1 ORDER BY y DESC
 SELECT k + 1 AS k, count(*) FROM (VALUES (1,'a'),(2,'b')) a(k,x) FULL JOIN (VALUES (2,'c'),(3,'d')) b(k,y) USING (k) GROUP BY k HAVING k < 3 ORDER BY k
 SELECT * FROM (VALUES (1,1,'a'),(2,2,'b')) a(k,l,x) FULL JOIN (VALUES (2,2,'c'),(2,1,'d')) b(l,k,y) USING (k, l) ORDER BY k, l
+-- the merged columns of USING and NATURAL come first
+SELECT * FROM (VALUES (1, 2)) a(x, id) JOIN (VALUES (2, 3)) b(id, y) USING (id)
+SELECT * FROM (VALUES (1, 2), (5, 6)) a(x, id) LEFT JOIN (VALUES (2, 3)) b(id, y) USING (id) ORDER BY 1
+SELECT * FROM (VALUES (1, 2)) a(x, id) NATURAL JOIN (VALUES (3, 2)) b(y, id)
+SELECT *, a.x FROM (VALUES (1, 2)) a(x, id) JOIN (VALUES (2, 3)) b(id, y) USING (id) JOIN (VALUES (7, 3)) c(z, y) USING (y)
+SELECT * FROM (VALUES (1, 2)) a(x, id) JOIN (VALUES (2, 3)) b(id, y) USING (id) JOIN (VALUES (7, 2)) c(z, id) USING (id)
+SELECT * FROM (VALUES (1, 2)) a(x, id) JOIN (VALUES (2, 3)) b(id, y) ON a.id = b.id JOIN (VALUES (7, 3)) c(z, y) USING (y)
+SELECT * FROM (VALUES (1, 2)) a(x, id) JOIN (VALUES (2, 3)) b(id, y) USING (id), (VALUES (9)) d(w)
+SELECT * FROM (VALUES (1)) a(id) JOIN (VALUES (1)) b(id) USING (id)
+SELECT * FROM (VALUES (1)) a(x) NATURAL JOIN (VALUES (1), (2)) b(y) ORDER BY 2
+SELECT 5 AS id UNION SELECT * FROM (VALUES (1)) a(id) FULL JOIN (VALUES (2)) b(id) USING (id) ORDER BY 1

@@ -86,7 +86,7 @@ INSERT 0 3
 1|8
 2|8
 3|8
-ERROR:  42803: column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column "item.t_id" must appear in the GROUP BY clause or must be part of an aggregate function, currently only "item.id" appears in the SELECT clause satisfies this requirement
+ERROR:  42803: column "item.t_id" must appear in the GROUP BY clause or be used in an aggregate function
 
 SELECT * FROM generate_series(-2, 0) AS g;
 SELECT * FROM generate_series(2, -2, -2) AS g;

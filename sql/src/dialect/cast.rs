@@ -3,12 +3,13 @@
 //! - text → anything: Postgres' input syntax (`' 12 '`, `'yes'`, `'2013-01-01 10:00'`), refused with its errors;
 //! - anything → text: Postgres' output syntax, the one clients are sent (`boolean` is spelled out: `true`);
 //! - a difference of timestamps → an interval: of days and the rest of a day, as Postgres' differences are;
+//! - a float → `numeric`: of the digits it holds;
 //! - a number → an integer: rounded (`numeric` half away from zero, floats half to even), refused out of range.
 
 use crate::error::Error;
 use crate::types::name_of;
 use crate::value::{Cells, ColumnDecoder, interval_of_duration};
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringArray, StringBuilder};
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Decimal128Type, Field, Float64Type, Int16Type, Int32Type, Int64Type, IntervalUnit,
@@ -49,6 +50,7 @@ pub(super) fn differs(from: &DataType, to: &DataType) -> bool {
         (from, DataType::Utf8) => !text(from),
         (from, to) if text(from) => is_value(to),
         (DataType::Duration(_), DataType::Interval(IntervalUnit::MonthDayNano)) => true,
+        (DataType::Float32 | DataType::Float64, DataType::Decimal128(..)) => true,
         (from, DataType::Int16 | DataType::Int32 | DataType::Int64) => is_number(from) && from != to,
         _ => false,
     }
@@ -138,6 +140,7 @@ pub(crate) fn to_type(values: &ArrayRef, to: &DataType) -> crate::Result<ArrayRe
     }
     match to {
         DataType::Utf8 => to_text(values),
+        DataType::Decimal128(..) if is_number(values.data_type()) => from_text(&significant(values)?, to),
         DataType::Interval(_) if matches!(values.data_type(), DataType::Duration(_)) => {
             let micros = cast(values, &DataType::Duration(TimeUnit::Microsecond))?;
             Ok(Arc::new(interval_of_duration(&micros)))
@@ -181,6 +184,15 @@ fn to_text(values: &ArrayRef) -> crate::Result<ArrayRef> {
         texts.append_value(std::str::from_utf8(&text).map_err(|e| Error::internal(e.to_string()))?);
     }
     Ok(Arc::new(texts.finish()))
+}
+
+/// Floats as texts of the digits that they hold for certain, which is what Postgres makes a `numeric` of: 6 or 15.
+fn significant(values: &ArrayRef) -> crate::Result<ArrayRef> {
+    let digits = if *values.data_type() == DataType::Float32 { 6 } else { 15 };
+    let floats = cast(values, &DataType::Float64)?;
+    let text = |value: f64| format!("{value:.*e}", digits - 1);
+    let texts: StringArray = floats.as_primitive::<Float64Type>().iter().map(|value| value.map(text)).collect();
+    Ok(Arc::new(texts))
 }
 
 fn to_integer<T: ArrowPrimitiveType>(values: &ArrayRef) -> crate::Result<ArrayRef>

@@ -5,10 +5,15 @@
 //! bin that starts before them. The origin is 1970-01-01 when it is not given.
 
 use crate::error::Error;
+use crate::types::name_of;
 use arrow::array::AsArray;
-use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Field, FieldRef, IntervalMonthDayNano, IntervalUnit, TimeUnit, TimestampMicrosecondType,
+};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
 use std::sync::Arc;
 
 const DAY_MICROSECONDS: i64 = 86_400_000_000;
@@ -42,9 +47,10 @@ impl ScalarUDFImpl for DateBin {
         };
         let interval = DataType::Interval(IntervalUnit::MonthDayNano);
         let usage = || {
-            Error::new("42883", "function date_bin does not take these arguments")
-                .with_hint("It is date_bin(interval, timestamp [, origin timestamp]).")
-                .into()
+            let types: Vec<String> = given.iter().map(name_of).collect();
+            let message =
+                format!("function date_bin({}) does not exist: it bins timestamps, as TUMBLE does", types.join(", "));
+            Error::new("42883", message).into()
         };
         let stride_fits = given.first().is_some_and(|t| matches!(t, DataType::Interval(_) | DataType::Utf8));
         let wanted = given.get(1).and_then(bin).filter(|_| stride_fits).ok_or_else(usage)?;
@@ -57,6 +63,15 @@ impl ScalarUDFImpl for DateBin {
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         arguments.get(1).cloned().ok_or_else(|| DataFusionError::Internal("date_bin without a timestamp".into()))
+    }
+
+    /// A stride that is written out is refused while planning: a view must not be made of it.
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        if let Some(Some(ScalarValue::IntervalMonthDayNano(Some(stride)))) = args.scalar_arguments.first() {
+            microseconds(*stride)?;
+        }
+        let types: Vec<DataType> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, true)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -5,6 +5,7 @@ use super::arithmetic::{Arithmetic, is_arithmetic, is_checked, negative};
 use super::cast::{PostgresCast, check_cast, differs, to_type};
 use super::float_extreme::FloatExtreme;
 use super::rounding::Rounding;
+use super::same::lists_apart;
 use super::sort_key::{compares, comparison, has_key, is_interval, key, refused};
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -43,7 +44,7 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&plan);
     plan.map_expressions(|expr| {
         let name = names.save(&expr);
-        let mut given = expr.transform_up(|e| expression(e, &schema))?;
+        let mut given = lists_apart(expr)?.transform_data(|e| e.transform_up(|e| expression(e, &schema)))?;
         if keyed {
             given = given.transform_data(|e| keyed_by(e, &schema, groups))?;
         }

@@ -2,6 +2,7 @@
 
 use super::collation::unknown;
 use super::date_part::EXTRACT;
+use super::row_value::spell_rows;
 use super::timestamp_scale::{DIGITS_MAX, TIMESTAMP_SCALE};
 use crate::error::{Error, Result};
 use crate::parser::parse_query;
@@ -18,8 +19,14 @@ use std::ops::ControlFlow;
 /// Largest operand of BETWEEN that is written twice.
 const REPEATED_NODES_MAX: usize = 64;
 /// Names of functions that DataFusion calls otherwise.
-const ALIASES: [(&str, &str); 4] =
-    [("ceiling", "ceil"), ("every", "bool_and"), ("variance", "var_samp"), ("sign", "signum")];
+const ALIASES: [(&str, &str); 6] = [
+    ("array_remove", "array_remove_all"),
+    ("array_replace", "array_replace_all"),
+    ("ceiling", "ceil"),
+    ("every", "bool_and"),
+    ("sign", "signum"),
+    ("variance", "var_samp"),
+];
 
 /// Respells `expr` itself; what is inside is visited by itself.
 ///
@@ -73,15 +80,38 @@ pub(crate) fn spell(expr: &mut Expr) -> Result<()> {
             let time = std::mem::replace(time.as_mut(), null());
             *expr = call(EXTRACT, vec![unit, time]);
         }
+        Expr::Interval(_) => interval(expr),
+        Expr::BinaryOp { .. } | Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::InList { .. } => spell_rows(expr)?,
+        Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) => spell_rows(expr)?,
         Expr::Collate { collation, .. } => return Err(unknown(collation)),
-        Expr::Value(value) => {
-            if let Value::Number(digits, _) = &value.value {
-                if digits.contains(['e', 'E']) {
-                    *expr = text_as(digits, DataType::DoublePrecision);
-                } else if !digits.contains('.') && digits.parse::<i64>().is_err() {
-                    *expr = text_as(digits, DataType::Numeric(ExactNumberInfo::Precision(digits.len() as u64)));
-                }
-            }
+        Expr::Value(_) => literal(expr)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// An interval is read as every text is that is cast to one.
+fn interval(expr: &mut Expr) {
+    let Expr::Interval(interval) = expr else { return };
+    if interval.last_field.is_some() || interval.leading_precision.is_some() {
+        return;
+    }
+    if let Some(text) = string_literal(&interval.value) {
+        let unit = interval.leading_field.as_ref().map(|unit| format!(" {unit}")).unwrap_or_default();
+        *expr = text_as(&format!("{text}{unit}"), DataType::Interval { fields: None, precision: None });
+    }
+}
+
+fn literal(expr: &mut Expr) -> Result<()> {
+    let Expr::Value(value) = expr else { return Ok(()) };
+    match &mut value.value {
+        Value::UnicodeStringLiteral(text) => value.value = Value::SingleQuotedString(std::mem::take(text)),
+        Value::SingleQuotedByteStringLiteral(_) => {
+            return Err(Error::unsupported("bit strings are not supported", "Use text, or a number."));
+        }
+        Value::Number(digits, _) if digits.contains(['e', 'E']) => *expr = text_as(digits, DataType::DoublePrecision),
+        Value::Number(digits, _) if !digits.contains('.') && digits.parse::<i64>().is_err() => {
+            *expr = text_as(digits, DataType::Numeric(ExactNumberInfo::Precision(digits.len() as u64)));
         }
         _ => {}
     }

@@ -72,7 +72,9 @@ impl Session {
         let parameters = if count > 0 { self.parameters(parts, count, hints).await? } else { vec![] };
         let mut columns = None;
         for part in parts {
-            let (plan, _) = self.planner_of_types(part.source.clone())?.plan(part.query.clone(), &parameters).await?;
+            let mut planner = self.planner_of_types(part.source.clone())?;
+            let (plan, _) = planner.plan(part.query.clone(), &parameters).await?;
+            let plan = planner.analysed(plan)?;
             columns = match &part.query {
                 ast::Statement::Query(query) => {
                     let names = names::of_query(query, plan.schema());

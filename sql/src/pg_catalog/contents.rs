@@ -2,7 +2,7 @@
 
 use super::facts::{
     BTREE, DATABASE, DEFAULT_COLLATION, Facts, HEAP, OWNER, PG_CATALOG, PG_CLASS, PG_REWRITE, PUBLIC, RelationFacts,
-    TABLESPACE, WASM_LANGUAGE, relation_kind, rule_oid,
+    TABLESPACE, WASM_LANGUAGE, default_oid, relation_kind, rule_oid,
 };
 use super::relation::{Cell, RELATIONS, Relation, Rows};
 use super::{information, names};
@@ -19,6 +19,7 @@ type Fill = fn(&Facts, &mut Rows);
 /// Relations of `pg_catalog` that hold rows.
 const FILLED: &[(&str, Fill)] = &[
     ("pg_am", access_methods),
+    ("pg_attrdef", defaults),
     ("pg_attribute", attributes),
     ("pg_class", classes),
     ("pg_constraint", constraints),
@@ -127,9 +128,24 @@ fn relation_attributes(relation: &RelationFacts, rows: &mut Rows) {
             ("attalign", pg_type.align.into()),
             ("attstorage", pg_type.storage.into()),
             ("attnotnull", column.not_null.into()),
+            ("atthasdef", column.default.is_some().into()),
             ("attislocal", true.into()),
             ("attcollation", collation.into()),
         ]);
+    }
+}
+
+fn defaults(facts: &Facts, rows: &mut Rows) {
+    for relation in facts.relations() {
+        for column in relation.columns {
+            let (number, Some(default)) = (column.number, column.default) else { continue };
+            rows.push(&[
+                ("oid", default_oid(relation.oid, number).into()),
+                ("adrelid", relation.oid.into()),
+                ("adnum", number.into()),
+                ("adbin", default.into()),
+            ]);
+        }
     }
 }
 

@@ -4,18 +4,21 @@
 //! it, so it is as durable:
 //!
 //! ```text
-//! bits 31..29   000 object   010 index   011 constraint   100 rule   11x function
-//! bits 28..0    the object's id; for a function: bits 29..12 the module's id, bits 11..0 the function's place in it
+//! bits 31..29   000 object   010 index   011 constraint   100 rule   101 default   11x function
+//! bits 28..0    the object's id; for a default: bits 28..12 the id, bits 11..0 the column's number; for a function: bits 29..12 the module's id, bits 11..0 the function's place in it
 //! ```
 
 use super::SessionInfo;
 use super::relation::{RELATIONS, Relation};
+use crate::ddl::default_exprs;
+use crate::types::name_of;
 use crate::value::oid::oid_of_field;
 use crate::value::pg_type::{PgType, type_by_oid, type_modifier, type_named};
 use arrow::datatypes::Field;
 use millpond_engine::ObjectId;
 use millpond_engine::catalog::{Catalog, Object, ObjectKind};
 use millpond_engine::function::FunctionSignature;
+use sqlparser::ast::{Expr, Value, ValueWithSpan};
 use std::sync::Arc;
 
 pub(super) const PG_CATALOG: u32 = 11;
@@ -36,9 +39,11 @@ pub(super) const PG_REWRITE: u32 = 2618;
 const INDEX: u32 = 0b010 << 29;
 const CONSTRAINT: u32 = 0b011 << 29;
 const RULE: u32 = 0b100 << 29;
+const DEFAULT: u32 = 0b101 << 29;
 const FUNCTION: u32 = 0b110 << 29;
 const ID_MASK: u32 = (1 << 29) - 1;
 const FUNCTION_BITS: u32 = 12;
+const COLUMN_BITS: u32 = 12;
 
 /// The catalog as one session sees it.
 #[derive(Debug)]
@@ -56,6 +61,8 @@ pub(super) struct ColumnFacts {
     pub pg_type: Option<&'static PgType>,
     pub modifier: i32,
     pub not_null: bool,
+    /// As SQL.
+    pub default: Option<String>,
 }
 
 /// A relation of any schema.
@@ -159,7 +166,8 @@ impl KeyFacts {
         let columns = (1..).zip(&self.key).filter_map(|(number, at)| {
             let column = table.get(*at)?;
             let name = column.name.clone();
-            Some(ColumnFacts { name, number, pg_type: column.pg_type, modifier: column.modifier, not_null: true })
+            let (pg_type, modifier) = (column.pg_type, column.modifier);
+            Some(ColumnFacts { name, number, pg_type, modifier, not_null: true, default: None })
         });
         let columns = columns.collect();
         RelationFacts { oid: self.index, name: self.name.clone(), namespace: PUBLIC, kind: "i", columns }
@@ -176,18 +184,34 @@ pub(super) fn rule_oid(object: &Object) -> u32 {
     RULE | (object.id.0 & ID_MASK)
 }
 
+/// OID of the default of a relation's column.
+pub(super) fn default_oid(relation: u32, number: usize) -> u32 {
+    DEFAULT | ((relation << COLUMN_BITS) & ID_MASK) | (number as u32 & ((1 << COLUMN_BITS) - 1))
+}
+
 /// What `\d` lists: the user's columns, then the system's.
 pub(super) fn object_columns(object: &Object) -> Vec<ColumnFacts> {
     let key = if let ObjectKind::Table { key } = &object.kind { key.as_slice() } else { &[] };
     let schema = object.full_schema();
+    let defaults = default_exprs(object);
     let column = |(at, field): (usize, &Arc<Field>)| ColumnFacts {
         name: field.name().clone(),
         number: at + 1,
         pg_type: type_by_oid(oid_of_field(field)),
         modifier: type_modifier(field.data_type()),
         not_null: !field.is_nullable() || key.contains(&at),
+        default: defaults.get(field.name()).map(|expr| shown_default(expr, field)),
     };
     schema.fields().iter().enumerate().map(column).collect()
+}
+
+/// As Postgres shows it: text with its type.
+fn shown_default(expr: &Expr, field: &Field) -> String {
+    let is_text = |value: &ValueWithSpan| matches!(value.value, Value::SingleQuotedString(_));
+    match expr {
+        Expr::Value(value) if is_text(value) => format!("{expr}::{}", name_of(field.data_type())),
+        other => other.to_string(),
+    }
 }
 
 fn is_module(object: &Object) -> bool {
@@ -223,6 +247,7 @@ fn system_relation(relation: &Relation) -> RelationFacts {
         pg_type: type_named(pg_type),
         modifier: -1,
         not_null: *name == "oid",
+        default: None,
     };
     RelationFacts {
         oid: relation.oid,

@@ -74,6 +74,7 @@ const SESSION: &[Definition] = &[
         Ok(Cell::list(if implicit { vec!["pg_catalog", "public"] } else { vec!["public"] }))
     }),
     ("current_setting", "text", current_setting),
+    ("pg_get_expr", "text", |_, args| Ok(args.first().cloned().unwrap_or(Cell::Null))),
     ("pg_backend_pid", "int4", |facts, _| Ok(i64::from(facts.session.backend_pid).into())),
     ("pg_is_in_recovery", "bool", |_, _| Ok(false.into())),
     ("pg_my_temp_schema", "oid", |_, _| Ok(Cell::Int(0))),
@@ -213,7 +214,6 @@ const NOTHING: &[Definition] = &[
     ("inet_server_port", "int4", null),
     ("pg_database_size", "int8", null),
     ("pg_event_trigger_ddl_commands", "text", null),
-    ("pg_get_expr", "text", null),
     ("pg_get_function_arg_default", "text", null),
     ("pg_get_function_sqlbody", "text", null),
     ("pg_get_partition_constraintdef", "text", null),

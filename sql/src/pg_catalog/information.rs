@@ -78,6 +78,7 @@ fn push_column(facts: &Facts, relation: &RelationFacts, column: &ColumnFacts, ro
         ("table_name", relation.name.clone().into()),
         ("column_name", column.name.clone().into()),
         ("ordinal_position", column.number.into()),
+        ("column_default", column.default.clone().into()),
         ("is_nullable", if column.not_null { "NO" } else { "YES" }.into()),
         ("data_type", data_type.into()),
         ("numeric_precision", precision),

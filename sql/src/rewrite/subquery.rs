@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! (SELECT x FROM …)              (SELECT only_value(x) FROM …): only aggregates are decorrelated
+//! (SELECT x … WHERE outer.c AND …) CASE WHEN outer.c THEN (SELECT x … WHERE …) END
 //! (SELECT x … ORDER BY y LIMIT 1) (SELECT first_value(x ORDER BY y) …)
 //! ARRAY(SELECT x … ORDER BY y)   pg_empty_if_null((SELECT array_agg(x ORDER BY y) …))
 //! ARRAY(any other query)         pg_empty_if_null((SELECT array_agg(c) FROM (any other query) AS q (c)))
@@ -14,11 +15,12 @@ use crate::error::Result;
 use crate::parser::parse_query;
 use crate::pg_catalog::EMPTY_IF_NULL;
 use crate::statement::folded;
-use crate::walk::{walk, walk_mut};
+use crate::walk::{self, walk, walk_mut};
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, Distinct, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
+    BinaryOperator, CaseWhen, Distinct, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
     GroupByExpr, LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableFactor,
-    Visitor, VisitorMut,
+    Value, Visitor, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -50,7 +52,11 @@ impl VisitorMut for Subqueries<'_> {
                 let first = is_limited(query) && takes_first(query);
                 if first || !is_limited(query) {
                     let aggregate = if first { "first_value" } else { ONLY_VALUE };
-                    let _ = aggregate_column(query, aggregate, self.is_aggregate);
+                    let plain = aggregate_column(query, aggregate, self.is_aggregate);
+                    if let Some(condition) = plain.and_then(|()| outer_condition(query)) {
+                        let value = std::mem::replace(expr, Expr::Value(Value::Null.into()));
+                        *expr = conditional(condition, value);
+                    }
                 }
                 ControlFlow::Continue(())
             }
@@ -120,7 +126,7 @@ impl Visitor for Calls<'_> {
     }
 }
 
-fn is_limited(query: &Query) -> bool {
+pub(super) fn is_limited(query: &Query) -> bool {
     query.limit_clause.is_some() || query.fetch.is_some()
 }
 
@@ -180,6 +186,70 @@ fn aggregate_column(query: &mut Query, aggregate: &str, is_aggregate: IsAggregat
     select.projection = vec![SelectItem::UnnamedExpr(Expr::Function(function))];
     (query.order_by, query.limit_clause, query.fetch) = (None, None, None);
     Some(())
+}
+
+/// Takes what a query's WHERE asks of the query around it only out of it.
+fn outer_condition(query: &mut Query) -> Option<Expr> {
+    let SetExpr::Select(select) = &mut *query.body else { return None };
+    let mut own = Vec::new();
+    for from in &select.from {
+        for factor in std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)) {
+            own.push(match factor {
+                TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+                    folded(&alias.name)
+                }
+                TableFactor::Table { name, alias: None, .. } => folded(name.0.last()?.as_ident()?),
+                _ => return None,
+            });
+        }
+    }
+    let mut all = Vec::new();
+    conjuncts(select.selection.take()?, &mut all);
+    let (outer, inner): (Vec<Expr>, Vec<Expr>) = all.into_iter().partition(|expr| asks_others_only(expr, &own));
+    let joined = |exprs: Vec<Expr>| {
+        exprs.into_iter().reduce(|left, right| Expr::BinaryOp {
+            left: Box::new(left),
+            op: BinaryOperator::And,
+            right: Box::new(right),
+        })
+    };
+    select.selection = joined(inner);
+    joined(outer)
+}
+
+fn conjuncts(expr: Expr, into: &mut Vec<Expr>) {
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            conjuncts(*left, into);
+            conjuncts(*right, into);
+        }
+        other => into.push(other),
+    }
+}
+
+/// Whether all columns are of other relations than `own`, and said to be.
+fn asks_others_only(expr: &Expr, own: &[String]) -> bool {
+    let mut asks = false;
+    let flow = walk::expressions(expr, |e| match e {
+        Expr::CompoundIdentifier(parts) if parts.len() > 1 && !own.contains(&folded(&parts[parts.len() - 2])) => {
+            asks = true;
+            ControlFlow::Continue(())
+        }
+        Expr::CompoundIdentifier(_) | Expr::Identifier(_) | Expr::CompoundFieldAccess { .. } => ControlFlow::Break(()),
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    asks && flow.is_continue()
+}
+
+fn conditional(condition: Expr, value: Expr) -> Expr {
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition, result: value }],
+        else_result: None,
+    }
 }
 
 fn column_of(item: &SelectItem) -> Option<&Expr> {

@@ -7,29 +7,45 @@
 //! SELECT coalesce(a.k, b.k) AS k, coalesce(a.k, b.k) AS k, a.* EXCEPT (k), b.* EXCEPT (k) FROM a FULL JOIN b ON a.k = b.k
 //! ```
 //!
-//! Of a RIGHT JOIN it is `b.k`. Only where FROM is this one join; others are refused where they are met.
+//! Of a RIGHT JOIN it is `b.k`. Only where FROM is this one join; others are refused where they are met. `*` over the
+//! other joins is [`super::star`]'s.
 
 use super::build::call;
+use super::star;
+use crate::error::{Error, Result};
 use crate::statement::folded;
 use crate::walk::walk_mut;
+use millpond_engine::catalog::Catalog;
 use sqlparser::ast::{
     BinaryOperator, ExceptSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
     OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor,
     VisitorMut, WildcardAdditionalOptions,
 };
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// Writes out the merged columns of every query of the statement.
-pub(super) fn merge(statement: &mut Statement) {
-    let _ = walk_mut(statement, &mut Merger);
+///
+/// # Errors
+/// 0A000 where it cannot be told which columns `*` has.
+pub(super) fn merge(statement: &mut Statement, catalog: &Catalog) -> Result<()> {
+    match walk_mut(statement, &mut Merger { catalog, local: HashSet::new() }) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
 }
 
-struct Merger;
+struct Merger<'a> {
+    catalog: &'a Catalog,
+    /// Names of WITH queries.
+    local: HashSet<String>,
+}
 
-impl VisitorMut for Merger {
-    type Break = ();
+impl VisitorMut for Merger<'_> {
+    type Break = Error;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        self.local.extend(query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| folded(&cte.alias.name)));
         if let SetExpr::Select(select) = query.body.as_mut()
             && let Some(merged) = take_using(select)
         {
@@ -42,6 +58,16 @@ impl VisitorMut for Merger {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        if let Some(merged) = take_using(select) {
+            merged.write_out(select);
+        }
+        match star::write_out(select, self.catalog, &self.local) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 }
 
@@ -76,7 +102,7 @@ fn take_using(select: &mut Select) -> Option<Merged> {
     Some(merged)
 }
 
-fn qualifier(factor: &TableFactor) -> Option<Ident> {
+pub(super) fn qualifier(factor: &TableFactor) -> Option<Ident> {
     match factor {
         TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
             Some(alias.name.clone())
@@ -108,24 +134,13 @@ impl Merged {
         SelectItem::ExprWithAlias { expr: self.value(column), alias: column.clone() }
     }
 
-    /// `t.*` without the merged columns.
-    fn others(&self, table: &Ident) -> SelectItem {
-        let name = ObjectName(vec![ObjectNamePart::Identifier(table.clone())]);
-        let opt_except = self
-            .columns
-            .split_first()
-            .map(|(first, rest)| ExceptSelectItem { first_element: first.clone(), additional_elements: rest.to_vec() });
-        let options = WildcardAdditionalOptions { opt_except, ..Default::default() };
-        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options)
-    }
-
     fn write_out(&self, select: &mut Select) {
         let mut items = Vec::with_capacity(select.projection.len());
         for item in std::mem::take(&mut select.projection) {
             match item {
                 SelectItem::Wildcard(_) => {
                     items.extend(self.columns.iter().map(|column| self.named(column)));
-                    items.extend([self.others(&self.left), self.others(&self.right)]);
+                    items.extend([others(&self.left, &self.columns), others(&self.right, &self.columns)]);
                 }
                 SelectItem::UnnamedExpr(Expr::Identifier(name)) if self.holds(&name) => items.push(self.named(&name)),
                 other => items.push(other),
@@ -142,6 +157,16 @@ impl Merged {
     fn holds(&self, name: &Ident) -> bool {
         self.columns.iter().any(|column| folded(column) == folded(name))
     }
+}
+
+/// `t.*` without some of its columns.
+pub(super) fn others(table: &Ident, hidden: &[Ident]) -> SelectItem {
+    let name = ObjectName(vec![ObjectNamePart::Identifier(table.clone())]);
+    let opt_except = hidden
+        .split_first()
+        .map(|(first, rest)| ExceptSelectItem { first_element: first.clone(), additional_elements: rest.to_vec() });
+    let options = WildcardAdditionalOptions { opt_except, ..Default::default() };
+    SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options)
 }
 
 /// Writes out the merged columns where they are named without a table; not inside subqueries, where the name may mean

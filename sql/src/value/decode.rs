@@ -4,11 +4,11 @@
 //! against the bytes that are there, text must be UTF-8.
 
 use super::datetime::*;
+use super::interval::parse_interval;
 use super::number::*;
 use super::oid::{self, element_of, name_of_oid, oid_of_type, type_of_oid};
 use crate::error::{Error, Result};
 use arrow::array::*;
-use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::*;
 use bytes::Bytes;
@@ -165,7 +165,7 @@ impl ColumnDecoder {
             Builder::Timestamp(b) => b.append_value(parse_timestamp(text).map_err(moment)?),
             Builder::Instant(b) => b.append_value(parse_instant(text, self.zone_seconds).map_err(moment)?),
             Builder::Interval(b) => {
-                b.append_value(parse_interval(utf8(text)?).ok_or_else(|| moment(DateTimeError::Syntax))?);
+                b.append_value(interval_of_text(utf8(text)?).ok_or_else(|| moment(DateTimeError::Syntax))?);
             }
             Builder::List { element, offsets, valid, .. } => {
                 let items = parse_array(text)
@@ -424,12 +424,9 @@ fn parse_bytea(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn parse_interval(text: &str) -> Option<IntervalMonthDayNano> {
-    let text = text.trim();
-    if let Ok(micros) = parse_time(text.as_bytes()) {
-        return Some(IntervalMonthDayNano::new(0, 0, micros.checked_mul(1000)?));
-    }
-    parse_interval_month_day_nano(text).ok()
+fn interval_of_text(text: &str) -> Option<IntervalMonthDayNano> {
+    let interval = parse_interval(text)?;
+    Some(IntervalMonthDayNano::new(interval.months, interval.days, interval.micros.checked_mul(1000)?))
 }
 
 fn interval_from_binary(bytes: &[u8]) -> Option<IntervalMonthDayNano> {

@@ -6,6 +6,7 @@
 pub(crate) mod datetime;
 mod decode;
 mod encode;
+mod interval;
 mod number;
 pub mod oid;
 pub mod pg_type;

@@ -1,0 +1,104 @@
+//! A value that is the same and that the optimiser does not see through.
+//!
+//! - `x IN (1, 2) AND x IN (3)` is not "false": of NULL it is NULL. DataFusion merges lists over one expression as if there
+//!   was no NULL, so all but the first of them ask for `same_value(x)`.
+//! - A scalar subquery may have no row and then is NULL, whatever its column says: `nullable_value(column)`.
+
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, LogicalPlan, Projection, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Subquery, Volatility,
+};
+use std::sync::Arc;
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Same {
+    may_be_null: bool,
+    signature: Signature,
+}
+
+fn same(value: Expr, may_be_null: bool) -> Expr {
+    ScalarUDF::from(Same { may_be_null, signature: Signature::any(1, Volatility::Immutable) }).call(vec![value])
+}
+
+impl ScalarUDFImpl for Same {
+    fn name(&self) -> &str {
+        if self.may_be_null { "nullable_value" } else { "same_value" }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        types.first().cloned().ok_or_else(|| DataFusionError::Internal("a value without a value".into()))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let Some(field) = args.arg_fields.first() else {
+            return Err(DataFusionError::Internal("a value without a value".into()));
+        };
+        let nullable = self.may_be_null || field.is_nullable();
+        Ok(Arc::new(Field::new(self.name(), field.data_type().clone(), nullable)))
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let value = args.args.into_iter().next();
+        value.ok_or_else(|| DataFusionError::Internal("a value without a value".into()))
+    }
+}
+
+/// Keeps lists over one expression apart.
+pub(super) fn lists_apart(expr: Expr) -> Result<Transformed<Expr>> {
+    let mut lists = 0;
+    expr.apply(|e| {
+        lists += usize::from(matches!(e, Expr::InList(_)));
+        Ok(if lists > 1 { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    if lists < 2 {
+        return Ok(Transformed::no(expr));
+    }
+    let mut seen: Vec<Expr> = Vec::new();
+    expr.transform_up(|e| match e {
+        Expr::InList(list) if seen.contains(&list.expr) => {
+            let value = Box::new(same(*list.expr, false));
+            Ok(Transformed::yes(Expr::InList(InList::new(value, list.list, list.negated))))
+        }
+        Expr::InList(list) => {
+            seen.push(list.expr.as_ref().clone());
+            Ok(Transformed::no(Expr::InList(list)))
+        }
+        other => Ok(Transformed::no(other)),
+    })
+}
+
+/// A scalar subquery whose column says that it may be NULL, unless it always has a row.
+pub(super) fn nullable_subquery(mut subquery: Subquery) -> Result<Expr> {
+    let plan = subquery.subquery.as_ref();
+    let nullable = plan.schema().fields().first().is_none_or(|field| field.is_nullable());
+    if !nullable && !has_one_row(plan) {
+        let (qualifier, field) = plan.schema().qualified_field(0);
+        let column = Expr::from((qualifier, field));
+        let value = same(column, true).alias_qualified(qualifier.cloned(), field.name());
+        subquery.subquery = Arc::new(LogicalPlan::Projection(Projection::try_new(vec![value], subquery.subquery)?));
+    }
+    Ok(Expr::ScalarSubquery(subquery))
+}
+
+/// Aggregates without groups have one, of no rows too.
+fn has_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => has_one_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_one_row(&alias.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+        _ => false,
+    }
+}
