@@ -62,9 +62,17 @@ impl Deadline {
     }
 }
 
-/// What ends the calls of one statement or operator.
+/// Whose calls they are. The two kinds share no memory, so that no statement makes a view fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallsOf {
+    Statements,
+    Views,
+}
+
+/// What bounds the calls of one statement or operator.
 #[derive(Clone, Debug)]
 pub struct CallLimits {
+    pub of: CallsOf,
     /// Longest time of each call of [`FunctionInstance::call`].
     pub call: Duration,
     /// When the statement itself is over: no call goes beyond it.
@@ -74,6 +82,11 @@ pub struct CallLimits {
 }
 
 impl CallLimits {
+    /// Of a view's operator: nothing cancels it.
+    pub fn of_view(call: Duration) -> CallLimits {
+        CallLimits { of: CallsOf::Views, ..CallLimits::from(call) }
+    }
+
     /// Time a call that starts now may take.
     pub fn left(&self) -> Duration {
         let whole = self.until.get().map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
@@ -87,9 +100,9 @@ impl CallLimits {
 }
 
 impl From<Duration> for CallLimits {
-    /// Bounds each call; nothing cancels.
+    /// Bounds each call of a statement that nothing cancels.
     fn from(call: Duration) -> CallLimits {
-        CallLimits { call, until: Deadline::default(), cancel: Arc::default() }
+        CallLimits { of: CallsOf::Statements, call, until: Deadline::default(), cancel: Arc::default() }
     }
 }
 

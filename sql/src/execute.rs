@@ -28,7 +28,7 @@ use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{collect, displayable};
 use millpond_engine::catalog::ObjectKind;
 use millpond_engine::database::ReadMode;
-use millpond_engine::function::CallLimits;
+use millpond_engine::function::{CallLimits, CallsOf};
 use millpond_engine::snapshot::Snapshot;
 use millpond_engine::subscription::SubscribeOptions;
 use sqlparser::ast;
@@ -232,6 +232,7 @@ impl Session {
 
     pub(crate) fn planner(&self, source: Source, limits: &Limits) -> Result<Planner> {
         let calls = CallLimits {
+            of: CallsOf::Statements,
             call: self.settings.statement_timeout().unwrap_or(CALL_DEADLINE_DEFAULT),
             until: limits.deadline.clone(),
             cancel: limits.cancel.clone(),
