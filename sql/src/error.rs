@@ -7,6 +7,7 @@
 use crate::rewrite::{shown, text_shown};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::parquet::errors::ParquetError;
 use sqlparser::parser::ParserError;
 use std::error::Error as StdError;
 
@@ -187,6 +188,10 @@ fn from_datafusion(error: &DataFusionError) -> Error {
         D::Shared(inner) => from_datafusion(inner),
         D::ArrowError(inner, _) => from_arrow(inner),
         D::External(inner) => from_boxed(inner.as_ref()),
+        D::ParquetError(inner) => match inner.as_ref() {
+            ParquetError::External(inner) => from_boxed(inner.as_ref()),
+            other => Error::internal(tidy(&other.to_string())),
+        },
         D::SQL(inner, _) => Error::from_parser(inner, ""),
         D::SchemaError(inner, _) => from_schema(inner),
         D::NotImplemented(m) => classify(m).unwrap_or_else(|| Error::new("0A000", tidy(m))),

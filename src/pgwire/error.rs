@@ -102,6 +102,9 @@ impl From<datafusion::error::DataFusionError> for WireError {
             return WireError::new("53200", message.clone());
         }
         millpond_sql::Error::from(millpond_engine::Error::from(error)).into()
+        if let DataFusionError::ParquetError(_) = error.find_root() {
+            return millpond_sql::Error::from(error).into();
+        }
     }
 }
 

@@ -26,6 +26,7 @@ pub struct Server {
     child: Child,
     pub port: u16,
     pub dir: PathBuf,
+    options: Vec<String>,
     stderr: Arc<Mutex<String>>,
 }
 
@@ -35,11 +36,17 @@ impl Server {
         Server::start_from(Path::new("."), dir)
     }
 
-    /// As `start`, with another working directory.
-    pub fn start_from(working_dir: &Path, dir: &Path) -> Server {
+    /// As `start`, with more options, which a restart keeps.
+    pub fn start_with(dir: &Path, options: &[&str]) -> Server {
+        Server::start_from(Path::new("."), dir, options)
+    }
+
+    /// As `start_with`, with another working directory.
+    pub fn start_from(working_dir: &Path, dir: &Path, options: &[&str]) -> Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_millpond"))
             .args(["serve", "--pg-listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
+            .args(options)
             .current_dir(working_dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -52,7 +59,8 @@ impl Server {
             let _ = child.kill();
             panic!("the server printed no `psql -h … -p PORT` line; stderr:\n{}", stderr.lock().unwrap());
         };
-        Server { child, port, dir: dir.to_owned(), stderr }
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        Server { child, port, dir: dir.to_owned(), options, stderr }
     }
 
     pub fn pid(&self) -> u32 {
@@ -75,7 +83,8 @@ impl Server {
 
     /// Starts again on the same directory, after `kill` or `stop`.
     pub fn restart(&mut self) {
-        let next = Server::start(&self.dir);
+        let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
+        let next = Server::start_with(&self.dir, &options);
         *self = next;
     }
 
