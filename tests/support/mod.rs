@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest wait for the banner; covers recovery on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -33,7 +33,7 @@ pub struct Server {
 impl Server {
     /// Starts the server on `dir` and waits until it says how to connect.
     pub fn start(dir: &Path) -> Server {
-        Server::start_from(Path::new("."), dir)
+        Server::start_from(Path::new("."), dir, &[])
     }
 
     /// As `start`, with more options, which a restart keeps.
@@ -120,6 +120,20 @@ impl Server {
     /// What the server logged so far.
     pub fn log(&self) -> String {
         self.stderr.lock().unwrap().clone()
+    }
+
+    /// The first line of the log with this text, once it is there: a thread of the test's reads the pipe.
+    pub fn wait_for_log(&self, text: &str) -> String {
+        let began = Instant::now();
+        loop {
+            let log = self.log();
+            let mut whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            if let Some(line) = whole.find(|line| line.contains(text)) {
+                return line.trim_end().to_owned();
+            }
+            assert!(began.elapsed() < START_TIMEOUT, "the log does not say {text:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Resident memory in KiB.
