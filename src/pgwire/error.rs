@@ -39,6 +39,10 @@ impl WireError {
         WireError::new(SHUTDOWN, "terminating connection due to administrator command")
     }
 
+    pub fn idle_in_transaction() -> WireError {
+        WireError::new("25P03", "terminating connection due to idle-in-transaction timeout")
+    }
+
     pub fn not_utf8() -> WireError {
         Malformed::NotUtf8.into()
     }
@@ -98,13 +102,13 @@ impl From<datafusion::error::DataFusionError> for WireError {
         {
             return sql.clone().into();
         }
+        if let DataFusionError::ParquetError(_) = error.find_root() {
+            return millpond_sql::Error::from(error).into();
+        }
         if let DataFusionError::ResourcesExhausted(message) = error.find_root() {
             return WireError::new("53200", message.clone());
         }
         millpond_sql::Error::from(millpond_engine::Error::from(error)).into()
-        if let DataFusionError::ParquetError(_) = error.find_root() {
-            return millpond_sql::Error::from(error).into();
-        }
     }
 }
 
