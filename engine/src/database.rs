@@ -379,11 +379,6 @@ impl Database {
         Ok(subscription)
     }
 
-    /// Bytes of memory the state of each table and view takes.
-    pub fn memory_bytes(&self) -> BTreeMap<ObjectId, usize> {
-        self.graph.lock().memory_bytes()
-    }
-
     /// Stops ticking, checkpoints, seals and closes. The database answers `Stopped` from then on.
     pub fn shutdown(&self) -> Result<()> {
         let Some(ticker) = self.ticker.lock().take() else { return Ok(()) };

@@ -386,16 +386,6 @@ impl Graph {
         self.taps.retain(|other| !Arc::ptr_eq(other, tap));
     }
 
-    /// Memory of all tables' and views' state, in bytes.
-    pub fn memory_bytes(&self) -> BTreeMap<ObjectId, usize> {
-        let bytes = |node: &Node| match &node.body {
-            Body::Stream | Body::Stopped { .. } => None,
-            Body::Table(relation) => Some(relation.memory_bytes()),
-            Body::View(view) => Some(view.dataflow.memory_bytes() + view.relation.memory_bytes()),
-        };
-        self.nodes.iter().filter_map(|(id, node)| Some((*id, bytes(node)?))).collect()
-    }
-
     /// Collects what changed since the last call into `writer`; the record says what a restart will find.
     pub fn save(&mut self, writer: &mut CheckpointWriter<'_>) -> Result<Checkpoint> {
         self.check_whole()?;
