@@ -49,7 +49,7 @@ fn a_suspended_portal_is_cancelled_and_timed_anew() {
     raw.cancel(); // nothing runs: it must not hit what comes next
     assert_eq!(said(&raw.pipeline(&[execute("p", 1)])), ["D", "s", "Z"]);
     raw.send(&[execute("p", 0), message('S', b"")].concat());
-    std::thread::sleep(Duration::from_millis(200));
+    raw.read_until('D'); // it runs
     let sent = Instant::now();
     raw.cancel();
     let ended = said(&raw.read_until('Z'));
@@ -155,9 +155,8 @@ fn copy_ends_with_its_statement() {
     let mut raw = Raw::connect(&server);
     copy(&mut raw);
     raw.send(&[message('d', b"8\t8\n"), message('c', b"")].concat());
-    std::thread::sleep(Duration::from_millis(300));
     let sent = Instant::now();
-    raw.cancel();
+    raw.cancel_until_answered();
     assert_eq!(said(&raw.read_until('Z')), ["57014", "Z"], "cancelled while it waits for the lock");
     assert!(sent.elapsed() < PROMPT, "{:?}", sent.elapsed());
 
@@ -210,6 +209,7 @@ fn a_lost_client_ends_its_statement() {
     server.wait_until_busy(false, "nobody waits for the answer");
     let status = Command::new("kill").args(["-0", &server.pid().to_string()]).status().unwrap();
     assert!(status.success());
+}
 
 /// Only who has a transaction open and says nothing is told to go; what it wrote and locked is let go.
 #[test]
@@ -250,5 +250,4 @@ fn an_idle_transaction_ends_in_time() {
         ["BEGIN", "T", "D", "SELECT 1", "55P03", "Z"]
     );
     assert_eq!(said(&other.query("ROLLBACK")), ["ROLLBACK", "Z"]);
-}
 }
