@@ -81,12 +81,7 @@ impl Failure {
             Failure::Trap { reason, backtrace } => ("38000", format!("failed: {reason}"), backtrace),
         };
         let detail = [place, detail.as_str()].iter().filter(|s| !s.is_empty()).copied().collect::<Vec<_>>().join("\n");
-        Error::Function {
-            sqlstate,
-            function: function.to_string(),
-            message: format!("function {function} {what}"),
-            detail,
-        }
+        Error::Function { sqlstate, function: function.to_string(), message: what, detail }
     }
 }
 

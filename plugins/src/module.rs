@@ -140,8 +140,7 @@ impl FunctionInstance for Caller {
         }
         self.idle.give_back(instance);
         if results.has_nul() {
-            let message = format!("function {} returned text with a NUL character", self.name);
-            return Err(self.error("22021", message));
+            return Err(self.error("22021", "returned text with a NUL character".into()));
         }
         results.finish().ok_or_else(|| Error::Internal(format!("function {} returned damaged text", self.name)))
     }
@@ -171,7 +170,7 @@ impl Caller {
             return Ok(());
         }
         let most = self.limits.output_bytes_max;
-        Err(self.error("54000", format!("function {} returned more than {most} bytes for one batch", self.name)))
+        Err(self.error("54000", format!("returned more than {most} bytes for one batch")))
     }
 
     fn error(&self, sqlstate: &'static str, message: String) -> Error {

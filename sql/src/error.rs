@@ -136,8 +136,8 @@ fn from_engine(error: &millpond_engine::Error) -> Error {
         E::InUse(_) => Error::new("2BP01", text).with_hint("Use DROP ... CASCADE to drop the dependent objects too."),
         E::DuplicateKey { detail, .. } => Error::new("23505", text).with_detail(detail.clone()),
         E::Compute(_) => of_expression(text),
-        E::Function { sqlstate, function, message, detail } => {
-            let found = Error::new(sqlstate, format!("function {function}: {message}"));
+        E::Function { sqlstate, detail, .. } => {
+            let found = Error::new(sqlstate, text);
             if detail.is_empty() { found } else { found.with_detail(detail.clone()) }
         }
         E::ViewStopped { .. } => {
