@@ -72,7 +72,7 @@ async fn serve(options: ServeOptions, began: Instant) -> Result<()> {
     let ready = Arc::new(OnceLock::new());
     let door = tokio::spawn(pgwire::serve(listener, ready.clone(), stopping));
     let database = tokio::select! {
-        opened = open(&options.data_dir, &ready) => opened?,
+        opened = open(&options, &ready) => opened?,
         () = signals.next() => {
             tracing::info!("stopped while starting; the next start begins anew");
             return Ok(());
@@ -99,14 +99,15 @@ async fn serve(options: ServeOptions, began: Instant) -> Result<()> {
 }
 
 /// Recovers the database and lets sessions in.
-async fn open(directory: &Path, ready: &OnceLock<Arc<Instance>>) -> Result<Arc<Database>> {
-    let opened = directory.to_owned();
+async fn open(options: &ServeOptions, ready: &OnceLock<Arc<Instance>>) -> Result<Arc<Database>> {
+    let directory = options.data_dir.clone();
+    let knobs = DatabaseOptions { checkpoint_interval: options.checkpoint_interval, ..DatabaseOptions::default() };
     let database = blocking(move || {
-        let host = Arc::new(WasmHost::with_cache(Default::default(), &opened.join(CODE_CACHE))?);
-        Database::open(&opened, DatabaseOptions::default(), host)
+        let host = Arc::new(WasmHost::with_cache(Default::default(), &directory.join(CODE_CACHE))?);
+        Database::open(&directory, knobs, host)
     })
     .await?
-    .map_err(|error| ServeError(format!("cannot open {}: {error}", directory.display())))?;
+    .map_err(|error| ServeError(format!("cannot open {}: {error}", options.data_dir.display())))?;
     let instance = Instance::start(database.clone())
         .await
         .map_err(|error| ServeError(format!("cannot start the database: {error}")))?;

@@ -9,7 +9,7 @@ mod support;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::client::connect;
+use support::client::{cancel_until_ended, connect};
 use support::guest::{assert_well, base64, create_module, guest, prepare, upload};
 use support::{Server, scratch, text};
 
@@ -158,8 +158,8 @@ async fn an_endless_call_is_cancelled_at_once_wherever_it_runs() {
         "EXPLAIN ANALYZE SELECT spin.spin(-x) FROM t",
     ] {
         let token = client.cancel_token();
-        let cancel = async move {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+        let cancel = async {
+            tokio::task::block_in_place(|| server.wait_until_busy(true, statement));
             token.cancel_query(tokio_postgres::NoTls).await.expect("cancel is sent");
             Instant::now()
         };
@@ -183,7 +183,7 @@ fn ctrl_c_in_psql_ends_an_endless_call() {
     let mut psql = server.psql_command();
     psql.args(["-c", "SET statement_timeout = '10min'", "-c", "SELECT spin.spin(-x) FROM t"]);
     let child = psql.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("psql starts");
-    std::thread::sleep(Duration::from_millis(700));
+    server.wait_until_busy(true, "the call runs");
     let sent = Instant::now();
     let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
     assert!(status.success(), "psql was gone before it was interrupted");
@@ -250,7 +250,7 @@ async fn endless_calls_do_not_starve_other_sessions() {
         let running = tokio::spawn(async move { client.batch_execute("SELECT spin.spin(-x) FROM t").await });
         endless.push((token, running));
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::task::block_in_place(|| server.wait_until_busy(true, "calls run"));
     let began = Instant::now();
     let client =
         tokio::time::timeout(Duration::from_secs(60), connect(&server)).await.expect("a new session is served");
@@ -262,7 +262,7 @@ async fn endless_calls_do_not_starve_other_sessions() {
     println!("{ENDLESS_SESSIONS} endless calls: ten statements took {:?}", began.elapsed());
     assert!(endless.iter().all(|(_, running)| !running.is_finished()), "they were still at it");
     for (token, running) in endless {
-        token.cancel_query(tokio_postgres::NoTls).await.expect("cancel is sent");
+        cancel_until_ended(&token, &running).await;
         let error = running.await.unwrap().expect_err("it was cancelled");
         assert_eq!(error.code().map(|code| code.code()), Some("57014"), "{error}");
     }

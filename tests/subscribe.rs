@@ -86,10 +86,13 @@ fn a_transaction_shows_its_sum() {
     let dir = scratch();
     let server = Server::start(dir.path());
     server.psql(SCHEMA);
-    let feed_of =
-        |name: &str| Feed::open(&server, &format!("COPY (SUBSCRIBE {name} WITH (snapshot = false)) TO STDOUT"));
+    let feed_of = |name: &str| {
+        Feed::open(&server, &format!("COPY (SUBSCRIBE {name} WITH (snapshot = false, progress)) TO STDOUT"))
+    };
     let (mut table, mut view) = (feed_of("t"), feed_of("v"));
-    std::thread::sleep(Duration::from_millis(500)); // both follow
+    for feed in [&mut table, &mut view] {
+        feed.read_while(|feed| feed.progressed.is_empty()); // it follows
+    }
     server.psql(
         "BEGIN;
          INSERT INTO t VALUES (50, 'gone', 1); UPDATE t SET x = 2 WHERE id = 50; DELETE FROM t WHERE id = 50;

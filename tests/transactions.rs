@@ -9,7 +9,7 @@ mod support;
 use futures::SinkExt;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use support::client::{connect, rows};
+use support::client::{cancel_until_ended, connect, rows};
 use support::{Server, scratch};
 use tokio_postgres::Client;
 
@@ -214,8 +214,7 @@ async fn waiting_for_a_lock_ends_when_the_statement_does() {
     }
     let cancel = two.cancel_token();
     let waits = tokio::spawn(async move { two.batch_execute("UPDATE t SET v = ''").await });
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
+    cancel_until_ended(&cancel, &waits).await;
     let error = waits.await.unwrap().unwrap_err();
     assert_eq!(error.code().map(|code| code.code()), Some("57014"));
     one.batch_execute("COMMIT").await.unwrap();

@@ -49,7 +49,7 @@ fn a_suspended_portal_is_cancelled_and_timed_anew() {
     raw.cancel(); // nothing runs: it must not hit what comes next
     assert_eq!(said(&raw.pipeline(&[execute("p", 1)])), ["D", "s", "Z"]);
     raw.send(&[execute("p", 0), message('S', b"")].concat());
-    std::thread::sleep(Duration::from_millis(200));
+    raw.read_until('D'); // it runs
     let sent = Instant::now();
     raw.cancel();
     let ended = said(&raw.read_until('Z'));
@@ -155,9 +155,8 @@ fn copy_ends_with_its_statement() {
     let mut raw = Raw::connect(&server);
     copy(&mut raw);
     raw.send(&[message('d', b"8\t8\n"), message('c', b"")].concat());
-    std::thread::sleep(Duration::from_millis(300));
     let sent = Instant::now();
-    raw.cancel();
+    raw.cancel_until_answered();
     assert_eq!(said(&raw.read_until('Z')), ["57014", "Z"], "cancelled while it waits for the lock");
     assert!(sent.elapsed() < PROMPT, "{:?}", sent.elapsed());
 
@@ -210,4 +209,45 @@ fn a_lost_client_ends_its_statement() {
     server.wait_until_busy(false, "nobody waits for the answer");
     let status = Command::new("kill").args(["-0", &server.pid().to_string()]).status().unwrap();
     assert!(status.success());
+}
+
+/// Only who has a transaction open and says nothing is told to go; what it wrote and locked is let go.
+#[test]
+fn an_idle_transaction_ends_in_time() {
+    let dir = scratch();
+    let server = Server::start(dir.path());
+    tables(&server);
+    let set = "SET idle_in_transaction_session_timeout = '250ms'";
+    let [mut idle, mut other] = [(); 2].map(|()| Raw::connect(&server));
+    idle.query(set);
+    idle.query("BEGIN; COMMIT");
+    let begins = [
+        ("BEGIN; UPDATE t SET x = 0", vec!["BEGIN", "UPDATE 4", "Z"]),
+        ("BEGIN; UPDATE t SET x = 0; SELECT nosuch", vec!["BEGIN", "UPDATE 4", "42703", "Z"]),
+    ];
+    for (begin, answers) in begins {
+        let mut raw = Raw::connect(&server);
+        raw.query(set);
+        let began = Instant::now();
+        assert_eq!(said(&raw.query(begin)), answers);
+        let told = raw.read().expect("a last word");
+        assert!(began.elapsed() >= Duration::from_millis(250), "{:?}", began.elapsed());
+        assert_eq!(said(&[told.clone()]), ["25P03"]);
+        let text = String::from_utf8_lossy(&told.1).into_owned();
+        assert!(text.contains("FATAL") && text.contains("due to idle-in-transaction timeout"), "{text}");
+        assert!(raw.read().is_none(), "and nothing after it");
+        assert_eq!(said(&other.query("UPDATE t SET x = x + 1")), ["UPDATE 4", "Z"], "the lock is free");
+    }
+    assert_eq!(server.psql("SELECT sum(x) FROM t"), "108", "what it wrote is undone");
+    assert_eq!(said(&idle.query("SELECT 1")), ["T", "D", "SELECT 1", "Z"], "idle for longer, but not in a transaction");
+    // A statement is no pause, however long it takes: this one waits for a lock for longer.
+    let mut holder = Raw::connect(&server);
+    holder.query("BEGIN; UPDATE t SET x = 0");
+    other.query(set);
+    other.query("SET lock_timeout = '600ms'");
+    assert_eq!(
+        said(&other.query("BEGIN; SELECT 1; UPDATE t SET x = 1")),
+        ["BEGIN", "T", "D", "SELECT 1", "55P03", "Z"]
+    );
+    assert_eq!(said(&other.query("ROLLBACK")), ["ROLLBACK", "Z"]);
 }

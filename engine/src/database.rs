@@ -8,8 +8,9 @@ use crate::catalog::{Catalog, Column, Object, ObjectKind};
 use crate::dataflow::Dataflow;
 use crate::ddl::{DdlState, is_append_only};
 use crate::env::{Env, RealEnv};
+use crate::error::caught;
 use crate::function::{Module, ModuleHost};
-use crate::graph::{Contents, Graph, ViewState, guarded, inputs_of};
+use crate::graph::{Contents, Graph, ViewState, inputs_of};
 use crate::input::{Reader, Uppers, Wanted};
 use crate::log::{Log, LogOptions};
 use crate::plan::Plan;
@@ -275,7 +276,7 @@ impl Database {
     fn restore_table(&self, graph: &Graph, object: &Arc<Object>, key: &[usize], saved: u64) -> Result<Relation> {
         if saved == Dataflow::fingerprint_of_rows(&object.schema()) {
             let mut table = self.empty_table(object, key);
-            match guarded(|| table.load(&self.store.state(object.id))) {
+            match caught("a table", || table.load(&self.store.state(object.id))) {
                 Ok(()) => return Ok(table),
                 Err(error) => tracing::error!(table = object.name, %error, "its checkpoint cannot be read"),
             }
@@ -377,11 +378,6 @@ impl Database {
         let (subscription, subscriber) = Subscription::start(object.schema(), graph.epoch, snapshot);
         graph.subscribe(id, subscriber);
         Ok(subscription)
-    }
-
-    /// Bytes of memory the state of each table and view takes.
-    pub fn memory_bytes(&self) -> BTreeMap<ObjectId, usize> {
-        self.graph.lock().memory_bytes()
     }
 
     /// Stops ticking, checkpoints, seals and closes. The database answers `Stopped` from then on.

@@ -106,10 +106,6 @@ impl Dataflow {
     pub fn load(&mut self, state: &dyn StateReader) -> Result<()> {
         self.root.load(state)
     }
-
-    pub fn memory_bytes(&self) -> usize {
-        self.root.memory_bytes()
-    }
 }
 
 impl Node {
@@ -131,14 +127,6 @@ impl Node {
     fn load(&mut self, state: &dyn StateReader) -> Result<()> {
         self.operator.load(&self.space, state)?;
         self.children_mut().iter_mut().try_for_each(|child| child.load(state))
-    }
-
-    fn memory_bytes(&self) -> usize {
-        let children = match &self.source {
-            Source::Object(_) => 0,
-            Source::Children(children) => children.iter().map(Node::memory_bytes).sum(),
-        };
-        self.operator.memory_bytes() + children
     }
 
     fn children_mut(&mut self) -> &mut [Node] {

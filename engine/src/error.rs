@@ -2,6 +2,7 @@
 
 use crate::Epoch;
 use crate::row_error::RowError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 /// SQLSTATE of a guest that trapped or returned an error.
@@ -37,8 +38,9 @@ pub enum Error {
     /// A row could not be computed (division by zero, cast, overflow): data or query must change.
     #[error("{0}")]
     Compute(String),
-    /// A guest function failed; `sqlstate` tells trap (38000), memory (53200) and deadline (57014) apart.
-    #[error("{message}")]
+    /// A guest function failed; `sqlstate` tells trap (38000), memory (53200) and deadline (57014) apart. `message` says what
+    /// it did, without its name.
+    #[error("function {function}: {message}")]
     Function { sqlstate: &'static str, function: String, message: String, detail: String },
     /// The view stopped at this epoch and holds no current answer; others are not affected.
     #[error("materialized view \"{view}\" stopped at epoch {epoch}: {reason}")]
@@ -126,5 +128,25 @@ impl From<datafusion_common::DataFusionError> for Error {
             DataFusionError::Context(_, e) => (*e).into(),
             other => Error::Compute(other.strip_backtrace()),
         }
+    }
+}
+
+/// Runs `work`; a panic in it is a bug, and an error that says what panicked. What `work` was changing must not be used any
+/// more, unless it is whole at every moment.
+pub(crate) fn caught<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(Error::Internal(format!("{what} panicked, see the server's log: {}", text.unwrap_or("?"))))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let error = caught("an operator", || -> Result<()> { panic!("here") }).unwrap_err().to_string();
+        assert!(error.contains("an operator panicked") && error.contains("here"), "{error}");
     }
 }

@@ -42,14 +42,14 @@ pub struct SkippedExport {
 
 /// When a statement is over, if ever: shared by all that works for it, because a portal's is set anew at each Execute.
 #[derive(Clone, Debug, Default)]
-pub struct Deadline(Arc<Mutex<Option<Instant>>>);
+pub struct StatementTimeout(Arc<Mutex<Option<Instant>>>);
 
-impl Deadline {
+impl StatementTimeout {
     /// From now on.
-    pub fn after(timeout: Option<Duration>) -> Deadline {
-        let deadline = Deadline::default();
-        deadline.restart(timeout);
-        deadline
+    pub fn after(timeout: Option<Duration>) -> StatementTimeout {
+        let begun = StatementTimeout::default();
+        begun.restart(timeout);
+        begun
     }
 
     /// Counts `timeout` from now on.
@@ -57,26 +57,39 @@ impl Deadline {
         *self.0.lock() = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     }
 
-    pub fn get(&self) -> Option<Instant> {
+    pub fn ends_at(&self) -> Option<Instant> {
         *self.0.lock()
     }
 }
 
-/// What ends the calls of one statement or operator.
+/// Whose calls they are. The two kinds share no memory, so that no statement makes a view fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallsOf {
+    Statements,
+    Views,
+}
+
+/// What bounds the calls of one statement or operator.
 #[derive(Clone, Debug)]
 pub struct CallLimits {
+    pub of: CallsOf,
     /// Longest time of each call of [`FunctionInstance::call`].
     pub call: Duration,
     /// When the statement itself is over: no call goes beyond it.
-    pub until: Deadline,
+    pub until: StatementTimeout,
     /// Set when the statement is to give up; a running call ends within milliseconds.
     pub cancel: Arc<AtomicBool>,
 }
 
 impl CallLimits {
+    /// Of a view's operator: nothing cancels it.
+    pub fn of_view(call: Duration) -> CallLimits {
+        CallLimits { of: CallsOf::Views, ..CallLimits::from(call) }
+    }
+
     /// Time a call that starts now may take.
     pub fn left(&self) -> Duration {
-        let whole = self.until.get().map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        let whole = self.until.ends_at().map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
         whole.min(self.call)
     }
 
@@ -87,9 +100,9 @@ impl CallLimits {
 }
 
 impl From<Duration> for CallLimits {
-    /// Bounds each call; nothing cancels.
+    /// Bounds each call of a statement that nothing cancels.
     fn from(call: Duration) -> CallLimits {
-        CallLimits { call, until: Deadline::default(), cancel: Arc::default() }
+        CallLimits { of: CallsOf::Statements, call, until: StatementTimeout::default(), cancel: Arc::default() }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::backfill::backfill;
 use crate::catalog::{Catalog, Object, ObjectKind};
 use crate::dataflow::Dataflow;
 use crate::delta::Delta;
+use crate::error::caught;
 use crate::input::{Reader, Uppers, Wanted};
 use crate::log::{Cut, Log};
 use crate::plan::Plan;
@@ -20,11 +21,13 @@ use crate::store::{Checkpoint, CheckpointWriter};
 use crate::subscription::{Ending, Subscriber, TICK_BYTES_MAX};
 use crate::{Epoch, Error, ObjectId, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 #[cfg(test)]
 mod tests;
+
+/// What a view's work is called when it panics: a bug, but one view's must not take the others down.
+const OPERATOR: &str = "an operator";
 
 /// Deltas of one step, by the object they change.
 pub type Step = HashMap<ObjectId, Vec<Delta>>;
@@ -149,7 +152,7 @@ impl ViewState {
 
     /// Takes the state of a checkpoint over. After an error the view must be discarded.
     pub fn load(&mut self, state: &dyn StateReader) -> Result<()> {
-        guarded(|| {
+        caught(OPERATOR, || {
             self.dataflow.load(state)?;
             self.relation.load(state)?;
             self.errors = RowErrors::load(state)?;
@@ -181,7 +184,7 @@ impl ViewState {
 
     /// Takes one step; returns what changed in the view. After an error the view must be discarded.
     pub fn step(&mut self, inputs: &Step) -> Result<Vec<Delta>> {
-        guarded(|| {
+        caught(OPERATOR, || {
             let mut errors = RowErrors::default();
             let deltas = self.dataflow.step(inputs, &mut errors)?;
             self.relation.apply(&deltas)?;
@@ -386,16 +389,6 @@ impl Graph {
         self.taps.retain(|other| !Arc::ptr_eq(other, tap));
     }
 
-    /// Memory of all tables' and views' state, in bytes.
-    pub fn memory_bytes(&self) -> BTreeMap<ObjectId, usize> {
-        let bytes = |node: &Node| match &node.body {
-            Body::Stream | Body::Stopped { .. } => None,
-            Body::Table(relation) => Some(relation.memory_bytes()),
-            Body::View(view) => Some(view.dataflow.memory_bytes() + view.relation.memory_bytes()),
-        };
-        self.nodes.iter().filter_map(|(id, node)| Some((*id, bytes(node)?))).collect()
-    }
-
     /// Collects what changed since the last call into `writer`; the record says what a restart will find.
     pub fn save(&mut self, writer: &mut CheckpointWriter<'_>) -> Result<Checkpoint> {
         self.check_whole()?;
@@ -444,7 +437,7 @@ impl Node {
             }
             Body::View(_) => Ok(None),
         };
-        let deltas = guarded(run).map_err(|error| error.to_string())?;
+        let deltas = caught(OPERATOR, run).map_err(|error| error.to_string())?;
         self.keep(deltas.iter().flatten());
         Ok(deltas.filter(|deltas| !deltas.is_empty()))
     }
@@ -494,12 +487,6 @@ impl Node {
             subscriber.end(ending.clone());
         }
     }
-}
-
-/// Runs a view's work. A panic in an operator is a bug, but one view's bug must not take the others down.
-pub fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let panicked = |_| Err(Error::Internal("an operator panicked, see the server's log".into()));
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
 }
 
 impl Tap {

@@ -116,7 +116,7 @@ impl Progress {
     /// The next batch of a partition that is not read to its end.
     fn next_batch(&mut self, log: &Log, wanted: &Wanted) -> Result<RecordBatch> {
         if self.pieces.is_none() {
-            self.pieces = Some(log.read(wanted.object.id, self.partition, self.left.clone())?.into());
+            self.pieces = Some(log.pieces(wanted.object.id, self.partition, self.left.clone())?.into());
         }
         loop {
             if let Some(batch) = self.open.as_mut().and_then(Iterator::next) {

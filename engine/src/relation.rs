@@ -132,10 +132,6 @@ impl Relation {
         self.saved = true;
         Ok(())
     }
-
-    pub fn memory_bytes(&self) -> usize {
-        self.rows.memory_bytes()
-    }
 }
 
 fn key_hashes(hasher: &RowHasher, key: &[usize], batch: &RecordBatch) -> Result<Vec<u128>> {

@@ -118,10 +118,7 @@ impl RowErrors {
 
 impl RowError {
     fn new(error: &Error) -> RowError {
-        let (of_guest, mut message) = match error {
-            Error::Function { function, message, .. } => (true, format!("function {function}: {message}")),
-            other => (false, other.to_string()),
-        };
+        let (of_guest, mut message) = (matches!(error, Error::Function { .. }), error.to_string());
         let end = (0..=MESSAGE_BYTES_MAX).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
         message.truncate(end);
         RowError { of_guest, message }

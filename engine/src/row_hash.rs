@@ -178,10 +178,6 @@ impl HashIndex {
     pub fn reserve(&mut self, additional: usize) {
         self.table.reserve(additional, |entry| entry.low);
     }
-
-    pub fn memory_bytes(&self) -> usize {
-        self.table.allocation_size()
-    }
 }
 
 #[cfg(test)]

@@ -67,11 +67,12 @@ impl Snapshot {
     }
 
     /// The durable records of a stream at this epoch, as sealed segments and in-memory tail, by partition and offset.
+    /// Nothing is read yet: [`Snapshot::verify`] a segment before anything of its file is used.
     pub fn stream(&self, id: ObjectId) -> Result<Vec<Piece>> {
         let Some(uppers) = self.uppers.get(&id) else { return Ok(vec![]) };
         let mut pieces = Vec::new();
         for (partition, upper) in uppers.iter().enumerate() {
-            pieces.extend(self.log.read(id, PartitionId(partition as u32), Offset(0)..*upper)?);
+            pieces.extend(self.log.pieces(id, PartitionId(partition as u32), Offset(0)..*upper)?);
         }
         let files = pieces.iter().filter_map(|piece| match piece {
             Piece::Segment { file, .. } => Some(file.clone()),
@@ -79,6 +80,14 @@ impl Snapshot {
         });
         self.held.0.lock().insert(id, files.collect());
         Ok(pieces)
+    }
+
+    /// Compares a segment with its checksum, unless this process has; reads the whole file then.
+    ///
+    /// # Errors
+    /// `Corrupt` when the medium changed it; `Io`.
+    pub fn verify(&self, segment: &SegmentFile) -> Result<()> {
+        self.log.verify(segment)
     }
 
     fn name(&self, id: ObjectId) -> String {

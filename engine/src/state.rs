@@ -146,8 +146,4 @@ impl<T: Ord> ChangeList<T> {
         self.compact_at = CHANGES_MIN;
         items
     }
-
-    pub fn memory_bytes(&self) -> usize {
-        self.items.capacity() * size_of::<T>()
-    }
 }

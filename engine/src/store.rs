@@ -57,8 +57,8 @@ pub struct Checkpoint {
 pub struct Store {
     db: DB,
     seed: u64,
-    /// What checkpoints collected that could not be written: the next one begins with it. Empty or a `WriteBatch`.
-    unwritten: Mutex<Vec<u8>>,
+    /// What checkpoints collected that could not be written, as a `WriteBatch`'s data: the next one begins with it.
+    unwritten: Mutex<Option<Vec<u8>>>,
     /// Writes fail from now on.
     #[cfg(test)]
     pub(crate) failing: std::sync::atomic::AtomicBool,
@@ -181,12 +181,25 @@ impl Store {
                 for id in ids {
                     batch.delete_cf(meta, meta_key(OBJECT, *id));
                     batch.put_cf(meta, meta_key(DROPPED, *id), []);
-                    batch.delete_range_cf(self.family(STATE)?, id.0.to_be_bytes(), (id.0 + 1).to_be_bytes());
+                    clear_state(&mut batch, self.family(STATE)?, *id);
                 }
+                self.drop_unwritten(ids)?;
             }
         }
         batch.put_cf(meta, "catalog_epoch", upto.0.to_be_bytes());
         self.write(batch)
+    }
+
+    /// The next checkpoint may begin with state of these objects, which it must not bring back.
+    fn drop_unwritten(&self, ids: &[ObjectId]) -> Result<()> {
+        let mut unwritten = self.unwritten.lock();
+        if let Some(data) = &mut *unwritten {
+            let mut batch = WriteBatch::from_data(data);
+            let family = self.family(STATE)?;
+            ids.iter().for_each(|id| clear_state(&mut batch, family, *id));
+            *data = batch.data().to_vec();
+        }
+        Ok(())
     }
 
     /// Keeps a module's bytes; durable on return.
@@ -224,8 +237,8 @@ impl Store {
 
     /// Begins a checkpoint.
     pub fn checkpoint_writer(&self) -> CheckpointWriter<'_> {
-        let unwritten = std::mem::take(&mut *self.unwritten.lock());
-        let batch = if unwritten.is_empty() { WriteBatch::default() } else { WriteBatch::from_data(&unwritten) };
+        let unwritten = self.unwritten.lock().take();
+        let batch = unwritten.map_or_else(WriteBatch::default, |data| WriteBatch::from_data(&data));
         CheckpointWriter { store: self, batch }
     }
 
@@ -270,8 +283,7 @@ impl CheckpointWriter<'_> {
 
     /// Forgets everything saved for `object`.
     pub fn clear(&mut self, object: ObjectId) -> Result<()> {
-        let family = self.store.family(STATE)?;
-        self.batch.delete_range_cf(family, object.0.to_be_bytes(), (object.0 + 1).to_be_bytes());
+        clear_state(&mut self.batch, self.store.family(STATE)?, object);
         Ok(())
     }
 
@@ -288,7 +300,7 @@ impl CheckpointWriter<'_> {
         self.batch.put_cf(self.store.family(META)?, "checkpoint", to_json(checkpoint)?);
         // RocksDB takes the batch, also when it fails.
         let copy = self.batch.data().to_vec();
-        self.store.write(self.batch).inspect_err(|_| *self.store.unwritten.lock() = copy)
+        self.store.write(self.batch).inspect_err(|_| *self.store.unwritten.lock() = Some(copy))
     }
 }
 
@@ -329,6 +341,11 @@ impl StateReader for ObjectState<'_> {
         }
         Ok(())
     }
+}
+
+/// Removes all that is saved for `object`.
+fn clear_state(batch: &mut WriteBatch, state: &ColumnFamily, object: ObjectId) {
+    batch.delete_range_cf(state, object.0.to_be_bytes(), (object.0 + 1).to_be_bytes());
 }
 
 fn meta_key(prefix: &[u8], id: ObjectId) -> Vec<u8> {

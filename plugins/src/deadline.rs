@@ -1,5 +1,5 @@
 //! How long a call may run: one thread advances wasmtime's epoch every [`TICK`], and at each a running guest stops for a
-//! look at its [`Budget`]: past its deadline, or when its statement is cancelled, it traps.
+//! look at its [`CallTime`]: past its deadline, or when its statement is cancelled, it traps.
 //!
 //! Invariant: the thread runs as long as any host, module or instance that needs it, and ends with the last of them.
 
@@ -38,17 +38,17 @@ impl Ticker {
     }
 }
 
-/// What one call into the sandbox has left.
+/// The time of one call into the sandbox.
 #[derive(Clone, Debug)]
-pub(crate) struct Budget {
+pub(crate) struct CallTime {
     started: Instant,
     whole: Duration,
     limits: CallLimits,
 }
 
-impl Budget {
-    pub(crate) fn start(limits: &CallLimits) -> Budget {
-        Budget { started: Instant::now(), whole: limits.left(), limits: limits.clone() }
+impl CallTime {
+    pub(crate) fn start(limits: &CallLimits) -> CallTime {
+        CallTime { started: Instant::now(), whole: limits.left(), limits: limits.clone() }
     }
 
     /// What the call was given, in milliseconds.

@@ -1,14 +1,13 @@
 //! One sandbox: an instance of a module with its limits, called batch by batch.
 //!
 //! Invariants: an instance whose call failed by anything but the guest's own `err` is never called again; what a guest may
-//! allocate is counted over all its memories together, and
-//! over all instances of the process (see `memory`).
+//! allocate is counted over all its memories together, and over all instances of its kind (see `memory`).
 
 use crate::Limits;
 use crate::adapter;
 use crate::column::{Arguments, Outcome, Results};
-use crate::deadline::Budget;
-use crate::memory::{self, Share};
+use crate::deadline::CallTime;
+use crate::memory::{Share, SharedMemory};
 use millpond_engine::Error;
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,8 +34,9 @@ pub(crate) enum Failure {
     Memory {
         asked_bytes: usize,
     },
-    /// All sandboxes together have what they may have.
+    /// All sandboxes of the kind together have what they may have.
     SharedMemory {
+        of: &'static str,
         bytes_max: usize,
     },
     Table {
@@ -56,19 +56,19 @@ impl Failure {
     }
 
     /// The SQL error; `place` says which row, when known.
-    pub(crate) fn error(self, function: &str, limits: &Limits, budget: &Budget, place: &str) -> Error {
+    pub(crate) fn error(self, function: &str, limits: &Limits, time: &CallTime, place: &str) -> Error {
         let (sqlstate, what, detail) = match self {
             Failure::Cancelled => return Error::Stopped("canceling statement due to user request".into()),
-            Failure::Deadline => ("57014", format!("ran longer than {} ms", budget.whole_ms()), String::new()),
+            Failure::Deadline => ("57014", format!("ran longer than {} ms", time.whole_ms()), String::new()),
             Failure::Memory { asked_bytes } => (
                 "53200",
                 format!("needs more than its {} bytes of memory", limits.memory_bytes_max),
                 format!("it asked for {asked_bytes} bytes in all"),
             ),
-            Failure::SharedMemory { bytes_max } => (
+            Failure::SharedMemory { of, bytes_max } => (
                 "53200",
-                "finds no memory left for functions".to_string(),
-                format!("all running functions together may have {bytes_max} bytes"),
+                format!("finds no memory left for functions of {of}"),
+                format!("all that run together may have {bytes_max} bytes"),
             ),
             Failure::Table { asked_elements } => (
                 "53200",
@@ -81,12 +81,7 @@ impl Failure {
             Failure::Trap { reason, backtrace } => ("38000", format!("failed: {reason}"), backtrace),
         };
         let detail = [place, detail.as_str()].iter().filter(|s| !s.is_empty()).copied().collect::<Vec<_>>().join("\n");
-        Error::Function {
-            sqlstate,
-            function: function.to_string(),
-            message: format!("function {function} {what}"),
-            detail,
-        }
+        Error::Function { sqlstate, function: function.to_string(), message: what, detail }
     }
 }
 
@@ -103,11 +98,11 @@ impl Instance {
         module: &InstancePre<Meter>,
         export: &ComponentExportIndex,
         limits: &Limits,
-        memory: &Arc<memory::Budget>,
-        budget: &Budget,
+        memory: &Arc<SharedMemory>,
+        time: &CallTime,
     ) -> Result<Instance, Failure> {
-        budget.check()?;
-        let mut store = Store::new(module.engine(), Meter::new(limits, memory, budget)?);
+        time.check()?;
+        let mut store = Store::new(module.engine(), Meter::new(limits, memory, time)?);
         store.limiter(|meter| meter);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().look()));
         store.set_epoch_deadline(1);
@@ -129,11 +124,11 @@ impl Instance {
         arguments: &Arguments<'_>,
         batch: &Range<usize>,
         results: &mut Results,
-        budget: &Budget,
+        time: &CallTime,
     ) -> Result<Outcome, Failure> {
-        budget.check()?;
+        time.check()?;
         self.store.set_epoch_deadline(1);
-        self.store.data_mut().begin(budget);
+        self.store.data_mut().begin(time);
         let buffers = arguments.buffers(batch, &mut self.made);
         let rows = batch.len() as u32;
         let answer = self
@@ -183,20 +178,20 @@ pub(crate) struct Meter {
     adapter_bytes: usize,
     share: Share,
     table_elements_max: usize,
-    budget: Budget,
+    time: CallTime,
     /// Why the running call was stopped or refused something.
     refused: Option<Failure>,
 }
 
 impl Meter {
-    fn new(limits: &Limits, memory: &Arc<memory::Budget>, budget: &Budget) -> Result<Meter, Failure> {
+    fn new(limits: &Limits, memory: &Arc<SharedMemory>, time: &CallTime) -> Result<Meter, Failure> {
         let mut meter = Meter {
             memory_bytes: 0,
             memory_bytes_max: limits.memory_bytes_max,
             adapter_bytes: 0,
             share: Share::of(memory),
             table_elements_max: limits.table_elements_max,
-            budget: budget.clone(),
+            time: time.clone(),
             refused: None,
         };
         match meter.take(INSTANCE_BYTES) {
@@ -205,7 +200,7 @@ impl Meter {
         }
     }
 
-    /// From what all sandboxes share.
+    /// From what all sandboxes of the kind share.
     fn take(&mut self, bytes: usize) -> bool {
         let taken = self.share.take(bytes);
         if !taken {
@@ -215,17 +210,18 @@ impl Meter {
     }
 
     fn shared_memory(&self) -> Failure {
-        Failure::SharedMemory { bytes_max: self.share.budget().bytes_max() }
+        let memory = self.share.memory();
+        Failure::SharedMemory { of: memory.of(), bytes_max: memory.bytes_max() }
     }
 
-    fn begin(&mut self, budget: &Budget) {
-        self.budget = budget.clone();
+    fn begin(&mut self, time: &CallTime) {
+        self.time = time.clone();
         self.refused = None;
     }
 
     /// At every epoch of a running call: whether it goes on.
     fn look(&mut self) -> UpdateDeadline {
-        match self.budget.check() {
+        match self.time.check() {
             Ok(()) => UpdateDeadline::Continue(1),
             Err(failure) => {
                 self.refused = Some(failure);

@@ -31,8 +31,9 @@ mod upload;
 
 use crate::code_cache::CodeCache;
 use crate::deadline::Ticker;
+use crate::memory::SharedMemory;
 use crate::module::WasmModule;
-use millpond_engine::function::{Module, ModuleHost};
+use millpond_engine::function::{CallsOf, Module, ModuleHost};
 use millpond_engine::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -44,8 +45,10 @@ pub struct Limits {
     pub upload_bytes_max: usize,
     /// Linear memory of one instance, all its memories together.
     pub memory_bytes_max: usize,
-    /// Memory and tables of all instances of a host together.
-    pub shared_memory_bytes_max: usize,
+    /// Memory and tables of all instances that work for statements together.
+    pub statements_memory_bytes_max: usize,
+    /// The same of those that work for views.
+    pub views_memory_bytes_max: usize,
     /// Elements of one table.
     pub table_elements_max: usize,
     /// Stack of one call.
@@ -61,7 +64,8 @@ impl Default for Limits {
         Limits {
             upload_bytes_max: 32 << 20,
             memory_bytes_max: 64 << 20,
-            shared_memory_bytes_max: 2 << 30,
+            statements_memory_bytes_max: 2 << 30,
+            views_memory_bytes_max: 1 << 30,
             table_elements_max: 20_000,
             stack_bytes_max: 512 << 10,
             output_bytes_max: 256 << 20,
@@ -76,8 +80,31 @@ pub struct WasmHost {
     engine: wasmtime::Engine,
     ticker: Arc<Ticker>,
     limits: Limits,
-    memory: Arc<memory::Budget>,
+    memories: Memories,
     cache: Option<CodeCache>,
+}
+
+/// What the instances of a host share.
+#[derive(Clone, Debug)]
+pub(crate) struct Memories {
+    statements: Arc<SharedMemory>,
+    views: Arc<SharedMemory>,
+}
+
+impl Memories {
+    fn new(limits: &Limits) -> Memories {
+        Memories {
+            statements: SharedMemory::new("statements", limits.statements_memory_bytes_max),
+            views: SharedMemory::new("views", limits.views_memory_bytes_max),
+        }
+    }
+
+    pub(crate) fn of(&self, calls: CallsOf) -> &Arc<SharedMemory> {
+        match calls {
+            CallsOf::Statements => &self.statements,
+            CallsOf::Views => &self.views,
+        }
+    }
 }
 
 impl WasmHost {
@@ -87,8 +114,7 @@ impl WasmHost {
         let engine = wasmtime::Engine::new(&configuration(&limits))
             .map_err(|e| Error::Internal(format!("WebAssembly runtime: {e:#}")))?;
         let ticker = Arc::new(Ticker::start(&engine)?);
-        let memory = memory::Budget::new(limits.shared_memory_bytes_max);
-        Ok(WasmHost { engine, ticker, limits, memory, cache: None })
+        Ok(WasmHost { engine, ticker, limits, memories: Memories::new(&limits), cache: None })
     }
 
     /// A host that keeps compiled code in `directory` for its next start. Without a usable directory it compiles again

@@ -1,18 +1,18 @@
 //! A compiled module, and the callers of its functions.
 //!
 //! A caller keeps a few idle instances: a thread takes one or makes one (10–50 µs), calls, and gives it back. So instances
-//! are reused within one statement or operator and never shared between two.
+//! are reused within one statement or operator and never shared between two. They are the first to go when memory is short.
 
 use crate::adapter::{batch_export, wrap};
 use crate::column::{Arguments, Results};
-use crate::deadline::{Budget, Ticker};
+use crate::deadline::{CallTime, Ticker};
 use crate::instance::{Failure, Instance, Meter};
+use crate::memory::{IdleInstances, SharedMemory};
 use crate::signature::{GuestFunction, exports};
-use crate::{Limits, WasmHost, memory, upload};
+use crate::{Limits, Memories, WasmHost, upload};
 use arrow::array::{ArrayRef, new_empty_array};
 use millpond_engine::function::{CallLimits, FunctionInstance, FunctionSignature, Module, SkippedExport};
 use millpond_engine::{Error, Result};
-use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) struct WasmModule {
     functions: Vec<(Arc<GuestFunction>, ComponentExportIndex)>,
     skipped: Vec<SkippedExport>,
     limits: Limits,
-    memory: Arc<memory::Budget>,
+    memories: Memories,
     ticker: Arc<Ticker>,
 }
 
@@ -55,7 +55,7 @@ impl WasmModule {
             functions,
             skipped: found.skipped,
             limits: host.limits,
-            memory: host.memory.clone(),
+            memories: host.memories.clone(),
             ticker: host.ticker.clone(),
         })
     }
@@ -80,15 +80,16 @@ impl Module for WasmModule {
             .iter()
             .find(|(f, _)| f.signature().name == function)
             .ok_or_else(|| Error::NotFound(format!("module has no function {function}")))?;
+        let memory = self.memories.of(calls.of);
         Ok(Arc::new(Caller {
             name: function.to_string(),
             function: found.clone(),
             export: *export,
             code: self.code.clone(),
             limits: self.limits,
-            memory: self.memory.clone(),
+            idle: IdleInstances::new(memory, self.limits.idle_instances_max),
+            memory: memory.clone(),
             calls,
-            idle: Mutex::new(Vec::new()),
             _ticker: self.ticker.clone(),
         }))
     }
@@ -108,10 +109,9 @@ struct Caller {
     export: ComponentExportIndex,
     code: InstancePre<Meter>,
     limits: Limits,
-    memory: Arc<memory::Budget>,
+    memory: Arc<SharedMemory>,
     calls: CallLimits,
-    /// Instances nobody is using, at most `Limits::idle_instances_max`.
-    idle: Mutex<Vec<Instance>>,
+    idle: Arc<IdleInstances>,
     _ticker: Arc<Ticker>,
 }
 
@@ -126,22 +126,21 @@ impl FunctionInstance for Caller {
         let mut row = 0;
         while row < rows {
             let batch = arguments.batch(row, rows)?;
-            let budget = Budget::start(&self.calls);
-            let outcome = match instance.call(&arguments, &batch, &mut results, &budget) {
+            let time = CallTime::start(&self.calls);
+            let outcome = match instance.call(&arguments, &batch, &mut results, &time) {
                 Ok(outcome) => outcome,
-                Err(failure) => return Err(self.blame(failure, &arguments, batch, &budget)),
+                Err(failure) => return Err(self.blame(failure, &arguments, batch, &time)),
             };
             row += outcome.done;
             if let Some(message) = outcome.failed {
-                self.give_back(instance);
+                self.idle.give_back(instance);
                 return Err(self.refused_row(message, row));
             }
             self.check_output(&results)?;
         }
-        self.give_back(instance);
+        self.idle.give_back(instance);
         if results.has_nul() {
-            let message = format!("function {} returned text with a NUL character", self.name);
-            return Err(self.error("22021", message));
+            return Err(self.error("22021", "returned text with a NUL character".into()));
         }
         results.finish().ok_or_else(|| Error::Internal(format!("function {} returned damaged text", self.name)))
     }
@@ -149,22 +148,15 @@ impl FunctionInstance for Caller {
 
 impl Caller {
     fn instance(&self) -> Result<Instance> {
-        if let Some(idle) = self.idle.lock().pop() {
+        if let Some(idle) = self.idle.take() {
             return Ok(idle);
         }
-        let budget = Budget::start(&self.calls);
-        self.new_instance(&budget).map_err(|failure| failure.error(&self.name, &self.limits, &budget, ""))
+        let time = CallTime::start(&self.calls);
+        self.new_instance(&time).map_err(|failure| failure.error(&self.name, &self.limits, &time, ""))
     }
 
-    fn new_instance(&self, budget: &Budget) -> Result<Instance, Failure> {
-        Instance::new(&self.code, &self.export, &self.limits, &self.memory, budget)
-    }
-
-    fn give_back(&self, instance: Instance) {
-        let mut idle = self.idle.lock();
-        if idle.len() < self.limits.idle_instances_max {
-            idle.push(instance);
-        }
+    fn new_instance(&self, time: &CallTime) -> Result<Instance, Failure> {
+        Instance::new(&self.code, &self.export, &self.limits, &self.memory, time)
     }
 
     /// The guest said `err(message)` for `row`.
@@ -178,7 +170,7 @@ impl Caller {
             return Ok(());
         }
         let most = self.limits.output_bytes_max;
-        Err(self.error("54000", format!("function {} returned more than {most} bytes for one batch", self.name)))
+        Err(self.error("54000", format!("returned more than {most} bytes for one batch")))
     }
 
     fn error(&self, sqlstate: &'static str, message: String) -> Error {
@@ -186,29 +178,29 @@ impl Caller {
     }
 
     /// The error of a failed batch, with the row to blame when one is found.
-    fn blame(&self, failure: Failure, arguments: &Arguments<'_>, batch: Range<usize>, budget: &Budget) -> Error {
-        let row = if failure.is_of_one_row() { self.failing_row(arguments, batch, budget) } else { None };
-        failure.error(&self.name, &self.limits, budget, &row.map(place).unwrap_or_default())
+    fn blame(&self, failure: Failure, arguments: &Arguments<'_>, batch: Range<usize>, time: &CallTime) -> Error {
+        let row = if failure.is_of_one_row() { self.failing_row(arguments, batch, time) } else { None };
+        failure.error(&self.name, &self.limits, time, &row.map(place).unwrap_or_default())
     }
 
     /// Bisects a batch that trapped. Each probe has a fresh instance, so for a function without hidden state, as all must
     /// be, it fails again just where it failed; for others, or when time runs out, `None`.
-    fn failing_row(&self, arguments: &Arguments<'_>, batch: Range<usize>, budget: &Budget) -> Option<usize> {
+    fn failing_row(&self, arguments: &Arguments<'_>, batch: Range<usize>, time: &CallTime) -> Option<usize> {
         let (mut from, mut to) = (batch.start, batch.end);
         while to - from > 1 {
             let middle = from + (to - from) / 2;
-            if self.fails(arguments, from..middle, budget)? { to = middle } else { from = middle }
+            if self.fails(arguments, from..middle, time)? { to = middle } else { from = middle }
         }
-        self.fails(arguments, from..to, budget)?.then_some(from)
+        self.fails(arguments, from..to, time)?.then_some(from)
     }
 
     /// Whether some row of `rows` traps; `None` when that cannot be told.
-    fn fails(&self, arguments: &Arguments<'_>, rows: Range<usize>, budget: &Budget) -> Option<bool> {
-        let mut instance = self.new_instance(budget).ok()?;
+    fn fails(&self, arguments: &Arguments<'_>, rows: Range<usize>, time: &CallTime) -> Option<bool> {
+        let mut instance = self.new_instance(time).ok()?;
         let mut row = rows.start;
         while row < rows.end {
             let mut discarded = Results::new(&self.function, rows.len());
-            match instance.call(arguments, &(row..rows.end), &mut discarded, budget) {
+            match instance.call(arguments, &(row..rows.end), &mut discarded, time) {
                 Ok(outcome) if outcome.failed.is_some() => return None,
                 Ok(outcome) => row += outcome.done,
                 Err(failure) if failure.is_of_one_row() => return Some(true),

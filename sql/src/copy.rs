@@ -72,8 +72,8 @@ impl CopyIn {
     }
 
     /// When `statement_timeout` is over; no data may be waited for beyond it.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.limits.deadline.get()
+    pub fn ends_at(&self) -> Option<Instant> {
+        self.limits.timeout.ends_at()
     }
 
     /// # Errors

@@ -10,6 +10,7 @@ use self::classify::{classify, division_by_zero, lowercase_first, tidy};
 use crate::rewrite::shown;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::parquet::errors::ParquetError;
 use sqlparser::parser::ParserError;
 use std::error::Error as StdError;
 
@@ -138,8 +139,8 @@ fn from_engine(error: &millpond_engine::Error) -> Error {
         E::InUse(_) => Error::new("2BP01", text).with_hint("Use DROP ... CASCADE to drop the dependent objects too."),
         E::DuplicateKey { detail, .. } => Error::new("23505", text).with_detail(detail.clone()),
         E::Compute(_) => of_expression(text),
-        E::Function { sqlstate, function, message, detail } => {
-            let found = Error::new(sqlstate, format!("function {function}: {message}"));
+        E::Function { sqlstate, detail, .. } => {
+            let found = Error::new(sqlstate, text);
             if detail.is_empty() { found } else { found.with_detail(detail.clone()) }
         }
         E::ViewStopped { .. } => {
@@ -190,6 +191,10 @@ fn from_datafusion(error: &DataFusionError) -> Error {
         D::Shared(inner) => from_datafusion(inner),
         D::ArrowError(inner, _) => from_arrow(inner),
         D::External(inner) => from_boxed(inner.as_ref()),
+        D::ParquetError(inner) => match inner.as_ref() {
+            ParquetError::External(inner) => from_boxed(inner.as_ref()),
+            other => Error::internal(tidy(&other.to_string())),
+        },
         D::SQL(inner, _) => Error::from_parser(inner, ""),
         D::SchemaError(inner, _) => from_schema(inner),
         D::NotImplemented(m) => classify(m).unwrap_or_else(|| Error::new("0A000", tidy(m))),

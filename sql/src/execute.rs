@@ -16,7 +16,7 @@ use crate::names;
 use crate::planner::{Planner, Source, only_reads, reads_objects};
 use crate::returning::{self, Returning};
 use crate::rewrite::text_shown;
-use crate::rows::{Limits, Rows, guarded, text_rows};
+use crate::rows::{Limits, Rows, bounded, text_rows};
 use crate::session::{Outcome, Session, complete};
 use crate::show;
 use crate::statement::{Kind, Statement};
@@ -29,7 +29,7 @@ use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{collect, displayable};
 use millpond_engine::catalog::ObjectKind;
 use millpond_engine::database::ReadMode;
-use millpond_engine::function::CallLimits;
+use millpond_engine::function::{CallLimits, CallsOf};
 use millpond_engine::snapshot::Snapshot;
 use millpond_engine::subscription::SubscribeOptions;
 use sqlparser::ast;
@@ -122,8 +122,8 @@ impl Session {
         let names = names::of_query(query, plan.schema());
         let stream = limits.bound(planner.execute(&plan)).await??;
         let snapshot = planner.source.snapshot.clone();
-        let (schema, stream) = guarded(stream, Some(names), limits.clone(), snapshot);
-        Ok(Rows { schema, stream, tag: "SELECT", count: true, deadline: limits.deadline.clone() })
+        let (schema, stream) = bounded(stream, Some(names), limits.clone(), snapshot);
+        Ok(Rows { schema, stream, tag: "SELECT", count: true, timeout: limits.timeout.clone() })
     }
 
     /// All rows of a query over `source`, which is let go of.
@@ -235,8 +235,9 @@ impl Session {
 
     pub(crate) fn planner(&self, source: Source, limits: &Limits) -> Result<Planner> {
         let calls = CallLimits {
+            of: CallsOf::Statements,
             call: self.settings.statement_timeout().unwrap_or(CALL_DEADLINE_DEFAULT),
-            until: limits.deadline.clone(),
+            until: limits.timeout.clone(),
             cancel: limits.cancel.clone(),
         };
         Planner::new(self.instance.base.state(), source, self.info(), calls, false)

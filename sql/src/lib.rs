@@ -26,6 +26,7 @@ mod relation;
 mod returning;
 mod rewrite;
 mod rows;
+mod segment;
 pub mod session;
 mod settings;
 mod show;

@@ -4,13 +4,14 @@
 //! without them and under its name + [`WITH_SYSTEM_COLUMNS`] with them; `rewrite` chooses per table reference.
 //!
 //! A stream is the union of its sealed segments (Parquet, pruned and projected by DataFusion's reader) and its tail
-//! in memory. A cut may end inside a file: such a file is read with an exact filter on `_offset`.
+//! in memory. A cut may end inside a file: such a file is read with an exact filter on `_offset`. Planning opens no file.
 //!
 //! A statement in a transaction block sees what the block has written laid over the snapshot.
 
 use crate::error::Error;
 use crate::key_lookup;
 use crate::planner::Source;
+use crate::segment::{self, SegmentReaders};
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -27,6 +28,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, Operator, TableProviderFilterPushDown, utils::conjunction};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, lit};
+use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
@@ -100,7 +102,7 @@ impl Relation {
         memory(batches, &self.schema, &projection, target)
     }
 
-    async fn scan_stream(
+    fn scan_stream(
         &self,
         session: &dyn Session,
         snapshot: Arc<Snapshot>,
@@ -108,19 +110,18 @@ impl Relation {
         filters: &[Expr],
     ) -> Result<Plan> {
         let id = self.object.id;
-        let pieces = tokio::task::spawn_blocking(move || snapshot.stream(id)).await.map_err(external)?;
+        let pieces = snapshot.stream(id).map_err(external)?;
         let target = session.config().target_partitions();
-        let segments = Segments::new(self, session, filters, projection.clone())?;
+        let segments = Segments::new(self, session, snapshot, filters, projection.clone())?;
         let (mut whole, mut tail, mut plans) = (Vec::new(), Vec::new(), Vec::new());
-        for piece in pieces.map_err(external)? {
+        for piece in pieces {
             match piece {
                 Piece::Segment { offsets, .. } if offsets.is_empty() => {}
-                Piece::Segment { partition, offsets, file } if offsets == file.offsets => {
-                    whole.push((partition, offsets, file));
-                }
-                Piece::Segment { partition, offsets, file } => {
-                    plans.push(segments.clipped(partition, &file, &offsets)?);
-                }
+                Piece::Segment { partition, offsets, file } => match segments.file(partition, &file)? {
+                    Some(scanned) if offsets == file.offsets => whole.push((scanned, rows_of(&offsets))),
+                    Some(scanned) => plans.push(segments.clipped(scanned, rows_of(&file.offsets), &offsets)?),
+                    None => {}
+                },
                 Piece::Tail { partition, base, times, batch } => {
                     tail.push(self.tail(partition, base, &times, &batch)?);
                 }
@@ -211,7 +212,7 @@ impl TableProvider for Relation {
         };
         let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         match self.object.kind {
-            ObjectKind::Stream { .. } => self.scan_stream(session, snapshot, projection, filters).await,
+            ObjectKind::Stream { .. } => self.scan_stream(session, snapshot, projection, filters),
             _ => self.scan_rows(snapshot, session.config().target_partitions(), projection, filters).await,
         }
     }
@@ -225,10 +226,18 @@ struct Segments {
     projection: Vec<usize>,
     user_columns: usize,
     predicate: Option<Arc<dyn PhysicalExpr>>,
+    pruning: Option<PruningPredicate>,
+    readers: Arc<SegmentReaders>,
 }
 
 impl Segments {
-    fn new(relation: &Relation, session: &dyn Session, filters: &[Expr], wanted: Vec<usize>) -> Result<Segments> {
+    fn new(
+        relation: &Relation,
+        session: &dyn Session,
+        snapshot: Arc<Snapshot>,
+        filters: &[Expr],
+        wanted: Vec<usize>,
+    ) -> Result<Segments> {
         let users = relation.user_columns();
         let full = relation.object.full_schema();
         let field = |index: usize| -> Field { full.field(index).clone() };
@@ -252,27 +261,35 @@ impl Segments {
             }
             None => None,
         };
-        Ok(Segments { table, projection, user_columns: users, predicate })
+        let store = session.runtime_env().object_store(ObjectStoreUrl::local_filesystem())?;
+        let readers = Arc::new(SegmentReaders::new(snapshot, store));
+        let prunes = |predicate: &Arc<dyn PhysicalExpr>| {
+            PruningPredicateBuilder::new()
+                .with_file_schema(table.table_schema().clone())
+                .try_build(predicate.clone())
+                .ok()
+        };
+        let pruning = predicate.as_ref().and_then(prunes);
+        Ok(Segments { table, projection, user_columns: users, predicate, pruning, readers })
     }
 
     /// Files that belong to the cut as they are.
-    fn whole(&self, files: Vec<(PartitionId, Range<Offset>, Arc<SegmentFile>)>, target: usize) -> Result<Plan> {
+    fn whole(&self, files: Vec<(PartitionedFile, usize)>, target: usize) -> Result<Plan> {
         let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); target.clamp(1, files.len())];
         let mut rows = 0;
-        for (n, (partition, offsets, file)) in files.into_iter().enumerate() {
-            rows += (offsets.end.0 - offsets.start.0) as usize;
+        for (n, (file, rows_of_file)) in files.into_iter().enumerate() {
+            rows += rows_of_file;
             let slot = n % groups.len();
-            groups[slot].push(self.file(partition, &file)?);
+            groups[slot].push(file);
         }
         self.read(groups, self.projection.clone(), rows)
     }
 
-    /// One file of which only `offsets` belong to the cut.
-    fn clipped(&self, partition: PartitionId, file: &SegmentFile, offsets: &Range<Offset>) -> Result<Plan> {
+    /// One file, of `rows`, of which only `offsets` belong to the cut.
+    fn clipped(&self, file: PartitionedFile, rows: usize, offsets: &Range<Offset>) -> Result<Plan> {
         let mut projection = self.projection.clone();
         projection.push(self.user_columns);
-        let rows = (file.offsets.end.0 - file.offsets.start.0) as usize;
-        let input = self.read(vec![vec![self.file(partition, file)?]], projection.clone(), rows)?;
+        let input = self.read(vec![vec![file]], projection.clone(), rows)?;
         let position = projection.len() - 1;
         let offset: Arc<dyn PhysicalExpr> = Arc::new(Column::new(input.schema().field(position).name(), position));
         let compare = |op, bound: Offset| -> Arc<dyn PhysicalExpr> {
@@ -289,17 +306,23 @@ impl Segments {
         Ok(Arc::new(ProjectionExec::try_new(exprs.collect::<Vec<_>>(), kept)?))
     }
 
-    fn file(&self, partition: PartitionId, file: &SegmentFile) -> Result<PartitionedFile> {
+    /// `None` when the conditions leave all of it out.
+    fn file(&self, partition: PartitionId, file: &Arc<SegmentFile>) -> Result<Option<PartitionedFile>> {
         let id = i32::try_from(partition.0).map_err(external)?;
         let mut scanned = PartitionedFile::new("", file.bytes);
         // Not from text: that would escape characters of the path a second time.
         scanned.object_meta.location =
             datafusion::object_store::path::Path::from_absolute_path(&file.path).map_err(external)?;
-        Ok(scanned.with_partition_values(vec![ScalarValue::Int32(Some(id))]))
+        let statistics = segment::statistics(file, self.table.file_schema(), self.user_columns)?;
+        let scanned = scanned.with_partition_values(vec![ScalarValue::Int32(Some(id))]);
+        let scanned = scanned.with_statistics(Arc::new(statistics)).with_extension(file.clone());
+        let fits = |pruning| segment::may_fit(pruning, &scanned, self.table.table_schema());
+        Ok(self.pruning.as_ref().is_none_or(fits).then_some(scanned))
     }
 
     fn read(&self, groups: Vec<Vec<PartitionedFile>>, projection: Vec<usize>, rows: usize) -> Result<Plan> {
-        let mut source = ParquetSource::new(self.table.clone());
+        let source = ParquetSource::new(self.table.clone());
+        let mut source = source.with_parquet_file_reader_factory(self.readers.clone());
         if let Some(predicate) = &self.predicate {
             source = source.with_predicate(predicate.clone());
         }
@@ -311,6 +334,10 @@ impl Segments {
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
+}
+
+fn rows_of(offsets: &Range<Offset>) -> usize {
+    (offsets.end.0 - offsets.start.0) as usize
 }
 
 /// Batches in memory, spread over at most `target` partitions.

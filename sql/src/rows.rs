@@ -8,7 +8,7 @@ use datafusion::common::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
-use millpond_engine::function::Deadline;
+use millpond_engine::function::StatementTimeout;
 use millpond_engine::snapshot::Snapshot;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,13 +25,13 @@ pub struct Rows {
     pub tag: &'static str,
     pub count: bool,
     /// When the statement is over; a portal sets it anew with [`Session::renew`].
-    pub deadline: Deadline,
+    pub timeout: StatementTimeout,
 }
 
 impl Session {
     /// Gives a statement whose rows are still to come the whole of `statement_timeout` again.
-    pub fn renew(&self, deadline: &Deadline) {
-        deadline.restart(self.settings.statement_timeout());
+    pub fn renew(&self, timeout: &StatementTimeout) {
+        timeout.restart(self.settings.statement_timeout());
     }
 }
 
@@ -41,7 +41,7 @@ impl Rows {
         let schema = renamed(schema, names);
         let batches: Vec<_> = batches.iter().map(|batch| relabelled(batch, &schema)).collect();
         let stream = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), futures::stream::iter(batches)));
-        Rows { schema, stream, tag: "SELECT", count: true, deadline: Deadline::default() }
+        Rows { schema, stream, tag: "SELECT", count: true, timeout: StatementTimeout::default() }
     }
 
     /// The same rows with another command tag.
@@ -54,20 +54,20 @@ impl Rows {
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) cancel: Arc<AtomicBool>,
-    pub(crate) deadline: Deadline,
+    pub(crate) timeout: StatementTimeout,
 }
 
 impl Limits {
     pub(crate) fn new(cancel: Arc<AtomicBool>, timeout: Option<Duration>) -> Limits {
-        Limits { cancel, deadline: Deadline::after(timeout) }
+        Limits { cancel, timeout: StatementTimeout::after(timeout) }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(Error::cancelled());
         }
-        match self.deadline.get() {
-            Some(deadline) if Instant::now() >= deadline => Err(Error::timed_out()),
+        match self.timeout.ends_at() {
+            Some(end) if Instant::now() >= end => Err(Error::timed_out()),
             _ => Ok(()),
         }
     }
@@ -87,7 +87,7 @@ impl Limits {
 }
 
 /// Wraps a query's stream: columns renamed to `names`, bounded by `limits`, holding `snapshot`.
-pub(crate) fn guarded(
+pub(crate) fn bounded(
     inner: SendableRecordBatchStream,
     names: Option<Vec<String>>,
     limits: Limits,
@@ -136,7 +136,7 @@ pub(crate) fn text_rows(tag: &'static str, columns: &[&str], rows: Vec<Vec<Optio
     let batch = RecordBatch::try_new(schema.clone(), arrays)?;
     let stream = futures::stream::once(async move { Ok::<_, DataFusionError>(batch) });
     let stream = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream));
-    Ok(Rows { schema, stream, tag, count: false, deadline: Deadline::default() })
+    Ok(Rows { schema, stream, tag, count: false, timeout: StatementTimeout::default() })
 }
 
 pub(crate) fn text_schema(columns: &[&str]) -> SchemaRef {

@@ -19,6 +19,7 @@ use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility, cast};
 use millpond_engine::ObjectId;
 use millpond_engine::catalog::{Catalog, Column, Object};
+use millpond_engine::function::CallLimits;
 use millpond_engine::plan::Plan;
 use sqlparser::ast::{
     Distinct, Expr as SqlExpr, FunctionArguments, GroupByExpr, JoinOperator, Query, Select, SetExpr, SetOperator,
@@ -54,8 +55,8 @@ pub(crate) async fn plan_view(
 ) -> Result<PlannedView> {
     refuse(query)?;
     let state = view_state(base);
-    let mut planner =
-        Planner::new(&state, Source::catalog(catalog), SessionInfo::default(), CALL_DEADLINE_DEFAULT.into(), true)?;
+    let calls = CallLimits::of_view(CALL_DEADLINE_DEFAULT);
+    let mut planner = Planner::new(&state, Source::catalog(catalog), SessionInfo::default(), calls, true)?;
     let statement = Statement::Query(Box::new(query.clone()));
     let (plan, needs) = planner.plan(statement, &[]).await?;
     refuse_volatile(&plan)?;

@@ -13,6 +13,7 @@ use super::startup::{Start, set_statement};
 use super::types::{Formats, describe};
 use super::wire::{End, Stop, Wire};
 use millpond_sql::{Outcome, Statement, TransactionStatus};
+use std::time::Duration;
 
 /// What ParameterStatus reports at the start, unless the session has a value of its own.
 const REPORTED_SETTINGS: &[(&str, &str)] = &[
@@ -40,21 +41,32 @@ pub struct Connection {
     pub(super) registration: Registration,
     pub(super) named: Named,
     skip_until_sync: bool,
+    /// Whether nothing came since the last ReadyForQuery.
+    waits_for_client: bool,
 }
 
 impl Connection {
     pub fn new(wire: Wire, session: LaneSession, registration: Registration) -> Connection {
-        Connection { wire, session, registration, named: Named::default(), skip_until_sync: false }
+        Connection {
+            wire,
+            session,
+            registration,
+            named: Named::default(),
+            skip_until_sync: false,
+            waits_for_client: false,
+        }
     }
 
     /// Serves the client until it leaves or must be told why it cannot stay.
     pub async fn run(&mut self, start: Start) -> End {
         self.greet(start).await;
         loop {
-            let message = match self.wire.next_message().await {
+            let limit = self.idle_limit();
+            let message = match self.wire.next_message(limit).await {
                 Ok(message) => message,
                 Err(end) => return end,
             };
+            self.waits_for_client = false;
             let served = self.serve(message).await;
             self.registration.handle.end();
             match served {
@@ -66,6 +78,12 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// How long the client may leave its transaction open and say nothing.
+    fn idle_limit(&self) -> Option<Duration> {
+        let is_open = self.waits_for_client && self.session.status() != TransactionStatus::Idle;
+        is_open.then(|| self.session.idle_in_transaction_timeout()).flatten()
     }
 
     /// Says goodbye; `None` when the client has left.
@@ -265,6 +283,7 @@ impl Connection {
             TransactionStatus::Failed => b'E',
         };
         put_ready(&mut self.wire.out, status);
+        self.waits_for_client = true;
     }
 }
 

@@ -39,6 +39,10 @@ impl WireError {
         WireError::new(SHUTDOWN, "terminating connection due to administrator command")
     }
 
+    pub fn idle_in_transaction() -> WireError {
+        WireError::new("25P03", "terminating connection due to idle-in-transaction timeout")
+    }
+
     pub fn not_utf8() -> WireError {
         Malformed::NotUtf8.into()
     }
@@ -97,6 +101,9 @@ impl From<datafusion::error::DataFusionError> for WireError {
             && let Some(sql) = inner.downcast_ref::<millpond_sql::Error>()
         {
             return sql.clone().into();
+        }
+        if let DataFusionError::ParquetError(_) = error.find_root() {
+            return millpond_sql::Error::from(error).into();
         }
         if let DataFusionError::ResourcesExhausted(message) = error.find_root() {
             return WireError::new("53200", message.clone());

@@ -242,7 +242,7 @@ impl Connection {
             // The statement goes on: with its own flag, which its parts look at, and the whole of its time.
             PortalState::Rows(cursor) => {
                 self.registration.handle.resume(&cursor.flag());
-                self.session.renew(&cursor.deadline);
+                self.session.renew(&cursor.timeout);
             }
             PortalState::Finished { tag } => put_command_complete(&mut self.wire.out, tag),
             PortalState::Done => {

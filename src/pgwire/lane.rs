@@ -23,7 +23,7 @@ use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
@@ -55,7 +55,7 @@ impl Lanes {
                 .enable_all()
                 .build()?,
         };
-        Ok(Lane { runtime: Some(runtime), lanes: self.clone(), reusable: false })
+        Ok(Lane { runtime: Some(runtime), lanes: self.clone(), reusable: false, unfinished: Arc::default() })
     }
 
     fn give_back(&self, runtime: Runtime) {
@@ -79,14 +79,38 @@ impl Drop for Lanes {
 pub struct Lane {
     runtime: Option<Runtime>,
     lanes: Arc<Lanes>,
-    /// Whether no statement was given up in it.
+    /// Whether its session came to its end.
     reusable: bool,
+    /// Results that were not taken to their end: parts of their plans may run on, out of sight when they block.
+    unfinished: Arc<AtomicUsize>,
+}
+
+impl Lane {
+    fn handle(&self) -> Handle {
+        self.runtime.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+
+    fn stream(&self, stream: SendableRecordBatchStream, cancel: CancelFlag) -> LaneStream {
+        self.unfinished.fetch_add(1, Ordering::Relaxed);
+        LaneStream {
+            stream: Some(stream),
+            ended: false,
+            lane: self.handle(),
+            cancel,
+            unfinished: self.unfinished.clone(),
+        }
+    }
+
+    /// Whether nothing of its statements runs any more, so that the next session has its threads for itself.
+    fn is_quiet(&self, runtime: &Runtime) -> bool {
+        self.reusable && self.unfinished.load(Ordering::Relaxed) == 0 && runtime.metrics().num_alive_tasks() == 0
+    }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
         match self.runtime.take() {
-            Some(runtime) if self.reusable => self.lanes.give_back(runtime),
+            Some(runtime) if self.is_quiet(&runtime) => self.lanes.give_back(runtime),
             Some(runtime) => runtime.shutdown_background(),
             None => {}
         }
@@ -121,7 +145,7 @@ pub struct LaneSession {
 
 impl LaneSession {
     pub fn new(session: Session, lane: Lane) -> LaneSession {
-        let handle = lane.runtime.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone());
+        let handle = lane.handle();
         LaneSession { session: Some(Box::new(session)), handle, lane }
     }
 
@@ -165,7 +189,7 @@ impl LaneSession {
 
     /// A result that is computed on the lane; `cancel` is the flag of its statement.
     pub fn stream(&self, stream: SendableRecordBatchStream, cancel: CancelFlag) -> LaneStream {
-        LaneStream { stream: Some(stream), lane: self.handle.clone(), cancel }
+        self.lane.stream(stream, cancel)
     }
 
     #[expect(clippy::expect_used, reason = "a connection whose session was given up serves no further message")]
@@ -199,8 +223,11 @@ impl DerefMut for LaneSession {
 /// A result's batches, each computed on the lane when it is asked for.
 pub struct LaneStream {
     stream: Option<SendableRecordBatchStream>,
+    /// All batches were given.
+    ended: bool,
     lane: Handle,
     pub cancel: CancelFlag,
+    unfinished: Arc<AtomicUsize>,
 }
 
 impl Drop for LaneStream {
@@ -220,6 +247,10 @@ impl LaneStream {
         };
         let (stream, next) = run(&self.lane, work).await;
         self.stream = Some(stream);
+        if next.is_none() && !self.ended {
+            self.ended = true;
+            self.unfinished.fetch_sub(1, Ordering::Relaxed);
+        }
         next
     }
 }
@@ -227,29 +258,80 @@ impl LaneStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+    use std::time::Duration;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn what_computes_does_not_hold_up_the_caller() {
         let lanes = Arc::new(Lanes::default());
         let mut lane = lanes.take().expect("threads");
-        let handle = lane.runtime.as_ref().expect("there").handle().clone();
-        let began = Instant::now();
-        let busy: Vec<_> =
-            (0..64).map(|_| handle.spawn(async { std::thread::sleep(Duration::from_millis(50)) })).collect();
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        assert!(busy.iter().any(|task| !task.is_finished()), "the caller goes on while they compute");
-        for task in busy {
-            task.await.expect("it ends");
-        }
+        let handle = lane.handle();
         let threads = handle.metrics().num_workers();
-        assert!(
-            began.elapsed() >= Duration::from_millis(50) * 64 / threads as u32 / 2,
-            "no more at a time than threads"
-        );
+        let running = Arc::new(AtomicUsize::new(0));
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let ended = Arc::new(Mutex::new(ended));
+        let compute = || {
+            let (running, ended) = (running.clone(), ended.clone());
+            let work = async move {
+                running.fetch_add(1, Ordering::Relaxed);
+                let _ = ended.lock().recv();
+                running.fetch_sub(1, Ordering::Relaxed)
+            };
+            handle.spawn(work)
+        };
+        let busy: Vec<_> = (0..4 * threads).map(|_| compute()).collect();
+        while running.load(Ordering::Relaxed) < threads {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(busy.iter().all(|task| !task.is_finished()), "the caller goes on while they compute");
+        drop(end);
+        for task in busy {
+            let at_a_time = task.await.expect("it ends");
+            assert!(at_a_time <= threads, "no more at a time than threads: {at_a_time}");
+        }
         lane.reusable = true;
+        settle(&lane).await;
         drop(lane);
         assert_eq!(lanes.idle.lock().len(), 1);
+    }
+
+    /// A lane goes to the next session only when nothing of the last one's runs on it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_lane_with_a_statement_that_was_given_up_is_not_used_again() {
+        let lanes = Arc::new(Lanes::default());
+        let schema = Arc::new(arrow::datatypes::Schema::empty());
+        let batch = RecordBatch::new_empty(schema.clone());
+        for (taken, reused) in [(0, false), (1, false), (2, true)] {
+            let mut lane = lanes.take().expect("threads");
+            let batches = futures::stream::iter([Ok(batch.clone())]);
+            let mut stream =
+                lane.stream(Box::pin(RecordBatchStreamAdapter::new(schema.clone(), batches)), CancelFlag::default());
+            for _ in 0..taken {
+                stream.next().await;
+            }
+            drop(stream);
+            lane.reusable = true;
+            settle(&lane).await;
+            drop(lane);
+            assert_eq!(lanes.idle.lock().len(), usize::from(reused), "{taken} of a batch and the end were taken");
+        }
+        let mut lane = lanes.take().expect("threads");
+        let handle = lane.handle();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let running = handle.spawn(async move { ended.recv() });
+        lane.reusable = true;
+        drop(lane);
+        assert!(lanes.idle.lock().is_empty(), "something runs on it");
+        drop(end);
+        let _ = running.await;
+    }
+
+    /// Waits until a lane's tasks, whose results are there already, are gone.
+    async fn settle(lane: &Lane) {
+        let alive = || lane.handle().metrics().num_alive_tasks();
+        while alive() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use super::types::{Formats, check_columns};
 use super::wire::{End, FLUSH_BYTES, Stop, Wire};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use millpond_engine::function::Deadline;
+use millpond_engine::function::StatementTimeout;
 use millpond_sql::{CopyFormat, CopyIn, CopyOptions, Feed, Rows};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
@@ -32,7 +32,7 @@ const FEED_POLL: Duration = Duration::from_millis(100);
 pub struct RowCursor {
     pub schema: SchemaRef,
     /// When its statement is over.
-    pub deadline: Deadline,
+    pub timeout: StatementTimeout,
     stream: LaneStream,
     current: Option<CurrentBatch>,
     tag: &'static str,
@@ -60,8 +60,8 @@ impl RowCursor {
     pub fn new(rows: Rows, session: &LaneSession, flag: &CancelFlag) -> Result<RowCursor, WireError> {
         check_columns(&rows.schema)?;
         let stream = session.stream(rows.stream, flag.clone());
-        let Rows { schema, tag, count, deadline, .. } = rows;
-        Ok(RowCursor { schema, deadline, stream, current: None, tag, count })
+        let Rows { schema, tag, count, timeout, .. } = rows;
+        Ok(RowCursor { schema, timeout, stream, current: None, tag, count })
     }
 
     pub fn flag(&self) -> CancelFlag {
@@ -263,8 +263,8 @@ pub async fn copy_in(mut copy: Box<CopyIn>, wire: &mut Wire, flag: &CancelFlag) 
 /// The client's next message, unless the statement is over first.
 async fn next_message(copy: &CopyIn, wire: &mut Wire, flag: &CancelFlag) -> Result<Frontend, Stop> {
     let message = wire.next_message_during(flag);
-    let Some(deadline) = copy.deadline() else { return message.await };
-    match tokio::time::timeout_at(deadline.into(), message).await {
+    let Some(end) = copy.ends_at() else { return message.await };
+    match tokio::time::timeout_at(end.into(), message).await {
         Ok(message) => message,
         Err(_) => {
             copy.check()?;

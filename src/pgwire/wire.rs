@@ -106,11 +106,19 @@ impl Wire {
         Wire { reader, writer, inbound, out: BytesMut::new(), cancel, shutdown }
     }
 
-    /// The next message of an idle client. Pending output is flushed before waiting.
-    pub async fn next_message(&mut self) -> Result<Frontend, End> {
+    /// The next message of an idle client, which has to come within `limit`. Pending output is flushed before waiting.
+    pub async fn next_message(&mut self, limit: Option<Duration>) -> Result<Frontend, End> {
         // No statement runs, so nothing can be cancelled.
         let never = CancelFlag::default();
-        match self.next_message_during(&never).await {
+        let message = self.next_message_during(&never);
+        let message = match limit {
+            Some(limit) => match tokio::time::timeout(limit, message).await {
+                Ok(message) => message,
+                Err(_) => return Err(End::Fatal(WireError::idle_in_transaction())),
+            },
+            None => message.await,
+        };
+        match message {
             Ok(message) => Ok(message),
             Err(Stop::End(end)) => Err(end),
             Err(Stop::Error(error)) => Err(End::Fatal(error)),

@@ -1,7 +1,9 @@
 //! tokio-postgres against a server under test.
 
 use super::Server;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_postgres::{CancelToken, Client, NoTls, SimpleQueryMessage};
 
 /// One connection; its socket is driven by a task that ends with it.
 pub async fn connect(server: &Server) -> Client {
@@ -14,6 +16,15 @@ pub async fn connect_to(target: &str) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = tokio_postgres::connect(target, NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// Cancels a statement, which may not have begun yet, until it has ended. A request may still be on its way then: nothing
+/// else may run on the connection.
+pub async fn cancel_until_ended<T>(token: &CancelToken, running: &JoinHandle<T>) {
+    while !running.is_finished() {
+        token.cancel_query(NoTls).await.expect("cancel is sent");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Rows of a query as text, as the server wrote it; NULL as `NULL`.

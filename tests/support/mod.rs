@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest wait for the banner; covers recovery on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -26,20 +26,27 @@ pub struct Server {
     child: Child,
     pub port: u16,
     pub dir: PathBuf,
+    options: Vec<String>,
     stderr: Arc<Mutex<String>>,
 }
 
 impl Server {
     /// Starts the server on `dir` and waits until it says how to connect.
     pub fn start(dir: &Path) -> Server {
-        Server::start_from(Path::new("."), dir)
+        Server::start_from(Path::new("."), dir, &[])
     }
 
-    /// As `start`, with another working directory.
-    pub fn start_from(working_dir: &Path, dir: &Path) -> Server {
+    /// As `start`, with more options, which a restart keeps.
+    pub fn start_with(dir: &Path, options: &[&str]) -> Server {
+        Server::start_from(Path::new("."), dir, options)
+    }
+
+    /// As `start_with`, with another working directory.
+    pub fn start_from(working_dir: &Path, dir: &Path, options: &[&str]) -> Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_millpond"))
             .args(["serve", "--pg-listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
+            .args(options)
             .current_dir(working_dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -52,7 +59,8 @@ impl Server {
             let _ = child.kill();
             panic!("the server printed no `psql -h … -p PORT` line; stderr:\n{}", stderr.lock().unwrap());
         };
-        Server { child, port, dir: dir.to_owned(), stderr }
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        Server { child, port, dir: dir.to_owned(), options, stderr }
     }
 
     pub fn pid(&self) -> u32 {
@@ -75,7 +83,8 @@ impl Server {
 
     /// Starts again on the same directory, after `kill` or `stop`.
     pub fn restart(&mut self) {
-        let next = Server::start(&self.dir);
+        let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
+        let next = Server::start_with(&self.dir, &options);
         *self = next;
     }
 
@@ -111,6 +120,20 @@ impl Server {
     /// What the server logged so far.
     pub fn log(&self) -> String {
         self.stderr.lock().unwrap().clone()
+    }
+
+    /// The first line of the log with this text, once it is there: a thread of the test's reads the pipe.
+    pub fn wait_for_log(&self, text: &str) -> String {
+        let began = Instant::now();
+        loop {
+            let log = self.log();
+            let mut whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            if let Some(line) = whole.find(|line| line.contains(text)) {
+                return line.trim_end().to_owned();
+            }
+            assert!(began.elapsed() < START_TIMEOUT, "the log does not say {text:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Resident memory in KiB.

@@ -3,7 +3,7 @@
 use super::Server;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than any answer takes.
 const HANG: Duration = Duration::from_secs(60);
@@ -92,6 +92,23 @@ impl Raw {
         let body = [&80877102i32.to_be_bytes()[..], &self.pid.to_be_bytes(), &self.secret.to_be_bytes()].concat();
         other.write_startup(&body);
         assert!(other.read().is_none(), "a CancelRequest is not answered");
+    }
+}
+
+impl Raw {
+    /// Cancels this session's statement, which may not have begun yet, until there is an answer.
+    pub fn cancel_until_answered(&self) {
+        const PAUSE: Duration = Duration::from_millis(20);
+        self.socket.set_read_timeout(Some(PAUSE)).unwrap();
+        let began = Instant::now();
+        loop {
+            self.cancel();
+            match self.socket.peek(&mut [0]) {
+                Ok(_) => break,
+                Err(_) => assert!(began.elapsed() < HANG, "no answer to a CancelRequest"),
+            }
+        }
+        self.socket.set_read_timeout(Some(HANG)).unwrap();
     }
 }
 

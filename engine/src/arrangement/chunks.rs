@@ -191,10 +191,6 @@ impl Chunks {
         self.saved.tail = stored.into_iter().skip_while(is_sealed).collect();
         Ok(())
     }
-
-    pub fn memory_bytes(&self) -> usize {
-        self.pieces().map(|piece| piece.get_array_memory_size()).sum()
-    }
 }
 
 #[cfg(test)]

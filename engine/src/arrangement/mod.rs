@@ -248,12 +248,6 @@ impl Arrangement {
         }
         Ok(())
     }
-
-    pub fn memory_bytes(&self) -> usize {
-        let rows = self.rows.as_ref().map_or(0, |rows| rows.slots.memory_bytes() + rows.weights.memory_bytes());
-        let keys = self.keys.as_ref().map_or(0, KeyIndex::memory_bytes);
-        self.chunks.memory_bytes() + rows + keys
-    }
 }
 
 impl KeyIndex {
@@ -303,11 +297,6 @@ impl KeyIndex {
         self.next = renumbered(&self.next);
         self.previous.iter_mut().for_each(|previous| *previous = renumbered(previous));
         self.heads.renumber(new_slot);
-    }
-
-    fn memory_bytes(&self) -> usize {
-        let links = self.next.capacity() + self.previous.as_ref().map_or(0, Vec::capacity);
-        self.heads.memory_bytes() + links * size_of::<u32>()
     }
 }
 

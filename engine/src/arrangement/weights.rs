@@ -173,12 +173,4 @@ impl Weights {
         }
         Ok(())
     }
-
-    pub fn memory_bytes(&self) -> usize {
-        let bytes = |block: &Arc<Block>| match block.as_ref() {
-            Block::Bits(words) => words.len() * 8,
-            Block::Wide(weights) => weights.len() * 8,
-        };
-        self.blocks.iter().map(bytes).sum()
-    }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::env::SimEnv;
 use crate::log::Record;
+use crate::state::StateReader;
 use crate::store::{CatalogChange, to_json};
 use crate::{Epoch, Offset, PartitionId};
 use arrow::array::{ArrayRef, Int8Array, Int64Array, RecordBatch};
@@ -151,6 +152,33 @@ fn nothing_is_created_or_dropped_after_half_a_tick() {
         assert!(matches!(change, Err(Error::Internal(_))), "{change:?}");
     }
     assert_eq!(database.log.epoch(), epoch, "nothing of it is in the log");
+    kill(&env, database);
+}
+
+/// What a failed checkpoint collected goes with the next one, but for what was dropped in between.
+#[test]
+fn a_drop_reaches_state_that_a_failed_checkpoint_collected() {
+    let (dir, env) = (tempfile::tempdir().unwrap(), SimEnv::new(5));
+    let database = open(&env, dir.path()).unwrap();
+    let stream = database.create(stream("s")).unwrap();
+    let views = ["kept", "gone"].map(|name| create_view(&database, name, stream).unwrap());
+    append(&database, stream, 5).unwrap();
+    database.snapshot(ReadMode::Strict, WAIT).unwrap();
+    database.store.failing.store(true, Ordering::Relaxed);
+    assert!(database.checkpoint().is_err());
+    database.store.failing.store(false, Ordering::Relaxed);
+    database.drop_objects(&views[1..]).unwrap();
+    database.checkpoint().unwrap();
+    let saved = views.map(|view| {
+        let mut records = 0;
+        let visit = &mut |_: &[u8], _: &[u8]| {
+            records += 1;
+            Ok(())
+        };
+        database.store.state(view).scan(&[], visit).unwrap();
+        records
+    });
+    assert!(saved[0] > 0 && saved[1] == 0, "{saved:?} records");
     kill(&env, database);
 }
 

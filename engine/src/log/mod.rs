@@ -9,7 +9,7 @@
 //! - a *group* is what was waiting when the last sync ended. Group `n` makes epoch `n + 1`; both are dense over the life
 //!   of the data directory. A transaction lies in one group, so it is there whole or not at all;
 //! - offsets of a partition are given at commit, dense from 0, and never change or come back;
-//! - everything readers can see ([`Log::cut`], [`Log::read`]) is durable;
+//! - everything readers can see ([`Log::cut`], [`Log::pieces`]) is durable;
 //! - a record is in a segment that a manifest names, or in the write-ahead log, at every moment (often in both: recovery
 //!   skips frames whose offsets are sealed already);
 //! - what fails after a group's first byte was written ends the process; it is never acknowledged and never retried.
@@ -102,6 +102,11 @@ pub struct SegmentFile {
 }
 
 impl SegmentFile {
+    /// Whether this process knows already that the file is what was sealed.
+    pub fn is_verified(&self) -> bool {
+        self.verified.try_lock().is_some_and(|verified| *verified)
+    }
+
     /// Whether the file is what was sealed; read whole by the first call that gets as far, never again.
     ///
     /// # Errors
@@ -304,22 +309,12 @@ impl Log {
         self.shared.state.lock().epoch()
     }
 
-    /// The records `offsets` of a partition, as pieces in offset order that cover them exactly. A segment that this process
-    /// has not shown before is read whole once, to compare its checksum: what is shown is what was sealed.
+    /// The records `offsets` of a partition, as pieces in offset order that cover them exactly. Reads nothing: whoever opens
+    /// a segment by itself calls [`Log::verify`] first.
     ///
     /// # Errors
-    /// `NotFound` when there is no such stream; `Invalid` when `offsets` goes beyond what is durable; `Corrupt`.
-    pub fn read(&self, stream: ObjectId, partition: PartitionId, offsets: Range<Offset>) -> Result<Vec<Piece>> {
-        let pieces = self.pieces(stream, partition, offsets)?;
-        for piece in &pieces {
-            if let Piece::Segment { file, .. } = piece {
-                file.verify(&*self.shared.env)?;
-            }
-        }
-        Ok(pieces)
-    }
-
-    fn pieces(&self, stream: ObjectId, partition: PartitionId, offsets: Range<Offset>) -> Result<Vec<Piece>> {
+    /// `NotFound` when there is no such stream; `Invalid` when `offsets` goes beyond what is durable.
+    pub fn pieces(&self, stream: ObjectId, partition: PartitionId, offsets: Range<Offset>) -> Result<Vec<Piece>> {
         let state = self.shared.state.lock();
         let partition_state = state.partition(stream, partition)?;
         if offsets.end > partition_state.upper() {
@@ -331,7 +326,19 @@ impl Log {
         Ok(partition_state.pieces(partition, offsets))
     }
 
-    /// The rows of a piece in batches of at most `batch_rows`: log columns, `_offset`, `_append_ts`.
+    /// Compares a segment with its checksum, once in the life of this process: what is shown is what was sealed. Reads the
+    /// whole file.
+    ///
+    /// # Errors
+    /// `Corrupt` when the medium changed it; `Io`.
+    pub fn verify(&self, file: &SegmentFile) -> Result<()> {
+        file.verify(&*self.shared.env)
+    }
+
+    /// The rows of a piece in batches of at most `batch_rows`: log columns, `_offset`, `_append_ts`. Verifies the segment.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
     pub fn read_piece(&self, piece: &Piece, batch_rows: usize) -> Result<PieceReader> {
         PieceReader::open(&*self.shared.env, piece, None, batch_rows)
     }

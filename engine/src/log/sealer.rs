@@ -13,6 +13,7 @@ use super::segment::{segment_name, write_segment};
 use super::state::{Shared, State, Unsealed, segment_file};
 use super::wal::WalError;
 use super::{SegmentFile, manifest};
+use crate::error::caught;
 use crate::{Error, ObjectId, PartitionId, Result};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -44,7 +45,8 @@ pub fn run(shared: &Shared) {
     while wait_for_work(shared, pause) {
         let due = choose(shared, &shared.state.lock());
         let sealed = seal(shared, due);
-        let tidied = caught(|| tidy(shared)).inspect_err(|error| tracing::warn!(%error, "tidying is tried again"));
+        let tidied =
+            caught("the sealer", || tidy(shared)).inspect_err(|error| tracing::warn!(%error, "tidying is tried again"));
         pause = if sealed.and(tidied).is_ok() { LOOK_PAUSE } else { RETRY_INTERVAL };
     }
 }
@@ -131,21 +133,13 @@ fn choose(shared: &Shared, state: &State) -> Due {
 fn seal(shared: &Shared, due: Due) -> Result<()> {
     let mut done = Ok(());
     for (id, partitions) in due {
-        if let Err(error) = caught(|| seal_stream(shared, id, &partitions)) {
+        // A panic lets go of `sealing`, which guards no data.
+        if let Err(error) = caught("the sealer", || seal_stream(shared, id, &partitions)) {
             tracing::warn!(stream = %id, %error, "a stream could not be sealed; it is tried again");
             done = Err(error);
         }
     }
     done
-}
-
-/// A panic as an error. Only `sealing` is held where one can start, and it guards no data.
-fn caught(act: impl FnOnce() -> Result<()>) -> Result<()> {
-    let panicked = |panic: Box<dyn std::any::Any + Send>| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Err(Error::Internal(format!("the sealer panicked: {}", text.unwrap_or("?"))))
-    };
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).unwrap_or_else(panicked)
 }
 
 /// Seals some partitions of a stream as they are now. A stream that was dropped is done.
@@ -213,16 +207,5 @@ fn wal_failed(shared: &Shared, doing: &str, error: WalError) -> Error {
             shared.stop(&message);
             Error::Stopped(format!("the log stopped: {message}"))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_is_an_error() {
-        let error = caught(|| panic!("here")).unwrap_err().to_string();
-        assert!(error.contains("here"), "{error}");
     }
 }

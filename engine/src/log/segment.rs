@@ -5,7 +5,8 @@
 //! [`ROW_GROUP_ROWS`]. The name is given (and must be free) after the content is durable and was read back: checksum of
 //! the bytes, number of rows and every offset. Only then may a manifest mention it and the write-ahead log let go.
 //! Parquet pages carry no checksum of their own, so each process compares the whole file with the manifest's checksum
-//! before it reads from it ([`compare`]).
+//! before it uses anything of it, the footer's statistics included ([`compare`]). Which segments a reader needs at all, the
+//! manifest says: by partition, offsets and times of append.
 
 use super::manifest::SegmentEntry;
 use super::partition::{AppendTimes, TailBatch};
@@ -132,6 +133,7 @@ fn open_file(
     columns: Option<&[usize]>,
     batch_rows: usize,
 ) -> Result<PieceReader> {
+    file.verify(env)?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(Chunks::open(env, &file.path)?)
         .map_err(|e| unreadable(&file.path, &e))?;
     let width = builder.schema().fields().len();

@@ -78,7 +78,7 @@ struct Row {
 fn read_rows(log: &Log, stream: ObjectId, partition: PartitionId, offsets: Range<Offset>) -> Vec<Row> {
     let mut out = Vec::new();
     let mut next = offsets.start;
-    for piece in log.read(stream, partition, offsets.clone()).unwrap() {
+    for piece in log.pieces(stream, partition, offsets.clone()).unwrap() {
         assert_eq!(piece.offsets().start, next, "pieces are dense");
         next = piece.offsets().end;
         for batch in log.read_piece(&piece, 7).unwrap() {
@@ -302,7 +302,7 @@ fn a_stream_that_cannot_be_sealed_keeps_nobody_else_from_it() {
     }
     log.commit(vec![append(S1, P0, rows(50, &[50], 1000))]).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
-    let done = || wal_files(&env).len() <= 2 && log.read(S2, P0, Offset(49)..Offset(50)).is_ok_and(is_sealed);
+    let done = || wal_files(&env).len() <= 2 && log.pieces(S2, P0, Offset(49)..Offset(50)).is_ok_and(is_sealed);
     while !done() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -320,9 +320,9 @@ fn a_piece_stays_readable_while_its_rows_are_sealed() {
     let env = SimEnv::new(10);
     let log = start(&env);
     log.commit(vec![append(S1, P0, rows(0, &[4, 5, 6], 1))]).unwrap();
-    let pieces = log.read(S1, P0, Offset(1)..Offset(3)).unwrap();
+    let pieces = log.pieces(S1, P0, Offset(1)..Offset(3)).unwrap();
     log.seal_all().unwrap();
-    let sealed = log.read(S1, P0, Offset(1)..Offset(3)).unwrap();
+    let sealed = log.pieces(S1, P0, Offset(1)..Offset(3)).unwrap();
     assert!(matches!(pieces[0], Piece::Tail { .. }) && matches!(sealed[0], Piece::Segment { .. }));
     // All columns, and a choice of them in another order.
     for columns in [&[0, 1, 2, 3, 4][..], &[3, 0], &[4]] {
@@ -354,7 +354,7 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(log.commit(vec![append(S1, P0, narrow)]), Err(Error::Invalid(_))));
     let swapped = batch.project(&[2, 1, 0]).unwrap();
     assert!(matches!(log.commit(vec![append(S1, P0, swapped)]), Err(Error::Invalid(_))));
-    assert!(matches!(log.read(S1, P0, Offset(0)..Offset(1)), Err(Error::Invalid(_))));
+    assert!(matches!(log.pieces(S1, P0, Offset(0)..Offset(1)), Err(Error::Invalid(_))));
     assert_eq!(log.epoch(), Epoch(0), "nothing of it was written");
 }
 
@@ -398,7 +398,7 @@ fn every_column_type_of_postgres_comes_back_from_log_and_segment() {
     let log = open_sim(&env, options()).unwrap().0;
     let user_columns: Vec<usize> = (0..columns.len()).collect();
     let read = |log: &Log| {
-        let piece = log.read(S1, P0, Offset(0)..Offset(3)).unwrap().remove(0);
+        let piece = log.pieces(S1, P0, Offset(0)..Offset(3)).unwrap().remove(0);
         log.read_piece_columns(&piece, &user_columns, 10).unwrap().next().unwrap().unwrap()
     };
     assert_eq!(read(&log).columns(), batch.columns());

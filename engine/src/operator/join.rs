@@ -101,10 +101,6 @@ impl Operator for Join {
         self.left.load(&space.child(TAG_LEFT), state)?;
         self.right.load(&space.child(TAG_RIGHT), state)
     }
-
-    fn memory_bytes(&self) -> usize {
-        self.left.rows.memory_bytes() + self.right.rows.memory_bytes()
-    }
 }
 
 impl Side {

@@ -37,10 +37,6 @@ pub(crate) trait Operator: Send + Debug {
     fn load(&mut self, _space: &Namespace, _state: &dyn StateReader) -> Result<()> {
         Ok(())
     }
-
-    fn memory_bytes(&self) -> usize {
-        0
-    }
 }
 
 /// Values of `expr` over `batch`, as `data_type`.

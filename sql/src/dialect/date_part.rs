@@ -91,11 +91,11 @@ impl ScalarUDFImpl for DatePart {
             let parts = parts(times, units, self.extracts)?.into_iter();
             Ok(match args.return_field.data_type() {
                 DataType::Decimal128(precision, scale) => {
-                    let units =
-                        parts.map(|part| part.map(Part::units).transpose()).collect::<Result<Decimal128Array>>()?;
+                    let units = parts.map(|part| part.map_or(Ok(None), Part::units));
+                    let units = units.collect::<Result<Decimal128Array>>()?;
                     Arc::new(units.with_precision_and_scale(*precision, *scale)?) as ArrayRef
                 }
-                _ => Arc::new(parts.map(|part| part.map(Part::float)).collect::<Float64Array>()),
+                _ => Arc::new(parts.map(|part| part.and_then(Part::float)).collect::<Float64Array>()),
             })
         })
     }
@@ -134,34 +134,40 @@ enum Part {
     /// A Julian day and the microseconds since its midnight.
     Julian(i64, i64),
     Infinite(f64),
+    /// NULL: what comes round has no value in an infinite time.
+    Null,
 }
 
 impl Part {
-    fn float(self) -> f64 {
-        match self {
+    fn float(self) -> Option<f64> {
+        Some(match self {
             Part::Count(count) => count as f64,
             Part::Seconds(seconds, micros) => (seconds as f64) + micros as f64 / 1e6,
             Part::Milliseconds(seconds, micros) => seconds as f64 * 1e3 + micros as f64 / 1e3,
             Part::Julian(day, micros) => day as f64 + micros as f64 / 1e6 / SECONDS_PER_DAY as f64,
             Part::Infinite(infinity) => infinity,
-        }
+            Part::Null => return None,
+        })
     }
 
     /// In units of the part's scale.
-    fn units(self) -> Result<i128> {
-        match self {
-            Part::Count(count) => Ok(i128::from(count)),
-            Part::Seconds(seconds, micros) => Ok(seconds * 1_000_000 + i128::from(micros)),
-            Part::Milliseconds(seconds, micros) => Ok(i128::from(seconds) * 1_000_000 + i128::from(micros)),
+    fn units(self) -> Result<Option<i128>> {
+        Ok(Some(match self {
+            Part::Count(count) => i128::from(count),
+            Part::Seconds(seconds, micros) => seconds * 1_000_000 + i128::from(micros),
+            Part::Milliseconds(seconds, micros) => i128::from(seconds) * 1_000_000 + i128::from(micros),
             Part::Julian(day, micros) => {
                 let unit = 10i128.pow(JULIAN_SCALE.unsigned_abs().into());
                 let day_micros = i128::from(MICROS_PER_DAY);
                 // Half up: a quotient of microseconds by a day is never negative here.
-                Ok(i128::from(day) * unit + (i128::from(micros) * unit + day_micros / 2) / day_micros)
+                i128::from(day) * unit + (i128::from(micros) * unit + day_micros / 2) / day_micros
             }
-            Part::Infinite(_) => Err(Error::new("22003", "numeric cannot be infinite")
-                .with_hint("Ask for date_part, which gives double precision, or filter infinite times out.")),
-        }
+            Part::Infinite(_) => {
+                return Err(Error::new("22003", "numeric cannot be infinite")
+                    .with_hint("Ask for date_part, which gives double precision, or filter infinite times out."));
+            }
+            Part::Null => return Ok(None),
+        }))
     }
 }
 
@@ -187,7 +193,6 @@ fn parts(times: &ArrayRef, units: &ArrayRef, extracts: bool) -> Result<Vec<Optio
             _ => of_interval(unit, times.as_primitive::<IntervalMonthDayNanoType>().value(row)),
         };
         match part {
-            Some(Part::Count(i64::MIN)) => Ok(None),
             Some(Part::Seconds(seconds, 0)) if of == &DataType::Date32 && extracts => {
                 Ok(Some(Part::Count(i64::try_from(seconds).unwrap_or(i64::MAX))))
             }
@@ -215,14 +220,13 @@ fn parts(times: &ArrayRef, units: &ArrayRef, extracts: bool) -> Result<Vec<Optio
         .collect()
 }
 
-/// NULL, given as the count that no part can be, for what comes round.
 fn of_infinity(unit: Unit, negative: bool) -> Option<Part> {
     use Unit as U;
     match unit {
         U::Year | U::Decade | U::Century | U::Millennium | U::IsoYear | U::Julian | U::Epoch => {
             Some(Part::Infinite(if negative { f64::NEG_INFINITY } else { f64::INFINITY }))
         }
-        _ => Some(Part::Count(i64::MIN)),
+        _ => Some(Part::Null),
     }
 }
 
@@ -314,7 +318,7 @@ mod tests {
         for (unit, value) in
             [(Unit::Year, -44.0), (Unit::Decade, -5.0), (Unit::Century, -1.0), (Unit::Millennium, -1.0)]
         {
-            assert_eq!(of_day(unit, days).map(Part::float), Some(value), "{unit:?}");
+            assert_eq!(of_day(unit, days).and_then(Part::float), Some(value), "{unit:?}");
         }
     }
 
@@ -330,7 +334,7 @@ mod tests {
             (Unit::Second, 4.5),
             (Unit::Epoch, 31_557_600.0 + 60.0 * 86_400.0 - 3.0 * 86_400.0 + 93_784.5),
         ] {
-            assert_eq!(of_interval(unit, interval).map(Part::float), Some(value), "{unit:?}");
+            assert_eq!(of_interval(unit, interval).and_then(Part::float), Some(value), "{unit:?}");
         }
         assert!(of_interval(Unit::Week, interval).is_none());
     }

@@ -80,7 +80,7 @@ fn a_damaged_segment_or_manifest_is_corruption() {
     let bytes = file.len().unwrap();
     env.flip_bit(&segment, bytes - 1, 0);
     let log = open_sim(&env, options()).unwrap().0;
-    assert!(matches!(log.read(S1, P0, Offset(0)..Offset(3)), Err(Error::Corrupt { .. })));
+    assert!(matches!(opened(&log, Offset(0)..Offset(3)), Err(Error::Corrupt { .. })));
     drop(log);
     file.set_len(bytes - 1).unwrap();
     assert!(matches!(open_sim(&env, options()), Err(Error::Corrupt { file, .. }) if file == segment));
@@ -104,14 +104,45 @@ fn a_flipped_bit_anywhere_in_a_segment_is_reported_before_its_first_use() {
         env.flip_bit(&segment, byte, bit);
         let log = open_sim(&env, options()).unwrap().0;
         for offsets in [Offset(0)..Offset(100), Offset(99)..Offset(100), Offset(0)..Offset(1)] {
-            let read = log.read(S1, P0, offsets);
+            let read = opened(&log, offsets);
             assert!(matches!(&read, Err(Error::Corrupt { file, .. }) if *file == segment), "byte {byte}: {read:?}");
         }
         env.flip_bit(&segment, byte, bit);
-        assert_eq!(log.read(S1, P0, Offset(0)..Offset(100)).unwrap().len(), 1, "nothing is held against a whole file");
+        assert_eq!(opened(&log, Offset(0)..Offset(100)).unwrap(), 1, "nothing is held against a whole file");
     }
     let log = open_sim(&env, options()).unwrap().0;
-    let pieces = log.read(S1, P0, Offset(0)..Offset(100)).unwrap();
+    assert_eq!(opened(&log, Offset(0)..Offset(100)).unwrap(), 1);
     env.flip_bit(&segment, 40, 1);
-    assert_eq!(log.read(S1, P0, Offset(0)..Offset(100)).unwrap().len(), pieces.len(), "it is read whole once only");
+    assert_eq!(opened(&log, Offset(0)..Offset(100)).unwrap(), 1, "it is read whole once only");
+}
+
+/// Who needs none of a segment's rows neither reads it nor learns that it is damaged.
+#[test]
+fn a_damaged_segment_is_in_the_way_of_its_own_rows_only() {
+    let env = SimEnv::new(14);
+    let log = start(&env);
+    for segment in 0..3 {
+        log.commit(vec![append(S1, P0, rows(segment, &[segment, segment], 30))]).unwrap();
+        log.seal_all().unwrap();
+    }
+    log.shutdown().unwrap();
+    drop(log);
+    let damaged = dir().join("streams/1").join(segment::segment_name(P0, Offset(2)));
+    env.flip_bit(&damaged, 40, 1);
+    let log = open_sim(&env, options()).unwrap().0;
+    assert_eq!(log.pieces(S1, P0, Offset(0)..Offset(6)).unwrap().len(), 3, "nothing is read before it is opened");
+    for offsets in [Offset(0)..Offset(2), Offset(4)..Offset(6)] {
+        assert_eq!(ids(&read_rows(&log, S1, P0, offsets)).len(), 2);
+    }
+    for offsets in [Offset(0)..Offset(3), Offset(3)..Offset(4), Offset(3)..Offset(6)] {
+        let read = opened(&log, offsets);
+        assert!(matches!(&read, Err(Error::Corrupt { file, .. }) if *file == damaged), "{read:?}");
+    }
+}
+
+/// Opens the pieces that hold `offsets` and reads no row of them: the number of pieces.
+fn opened(log: &Log, offsets: Range<Offset>) -> Result<usize> {
+    let pieces = log.pieces(S1, P0, offsets)?;
+    pieces.iter().try_for_each(|piece| log.read_piece(piece, 7).map(drop))?;
+    Ok(pieces.len())
 }

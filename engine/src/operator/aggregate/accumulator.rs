@@ -73,8 +73,6 @@ pub(crate) trait Accumulator: Send + Debug {
     fn load(&mut self, _space: &Namespace, _state: &dyn StateReader) -> Result<()> {
         Ok(())
     }
-
-    fn memory_bytes(&self) -> usize;
 }
 
 /// An aggregate call: what to feed its accumulator.

@@ -42,8 +42,4 @@ impl Accumulator for Count {
         self.counts[slot as usize] = cursor.i64()?;
         Ok(())
     }
-
-    fn memory_bytes(&self) -> usize {
-        self.counts.capacity() * size_of::<i64>()
-    }
 }

@@ -144,8 +144,4 @@ impl Accumulator for Distinct {
             Ok(())
         })
     }
-
-    fn memory_bytes(&self) -> usize {
-        self.plain.memory_bytes() + self.counts.allocation_size() + self.changes.memory_bytes()
-    }
 }

@@ -177,11 +177,6 @@ impl ExactSum {
         };
         Ok(ExactSum { limbs, base, additions: 0, special })
     }
-
-    /// Bytes on the heap.
-    pub fn heap_bytes(&self) -> usize {
-        self.limbs.capacity() * 8 + self.special.as_ref().map_or(0, |special| size_of_val(special.as_ref()))
-    }
 }
 
 /// `Σ digits[i] · 2^(32·i + shift − 1074)`, rounded to the nearest double, ties to even.

@@ -24,7 +24,6 @@ pub(crate) trait OrderKey: Ord + Clone + Send + Debug {
     fn from_row(bytes: &[u8]) -> Self;
     /// Back to arrow-row bytes, `width` of them if the type has a fixed width.
     fn to_row(&self, width: usize) -> Vec<u8>;
-    fn heap_bytes(&self) -> usize;
 }
 
 impl OrderKey for u128 {
@@ -38,10 +37,6 @@ impl OrderKey for u128 {
     fn to_row(&self, width: usize) -> Vec<u8> {
         [&[NOT_NULL], &self.to_be_bytes()[..width - 1]].concat()
     }
-
-    fn heap_bytes(&self) -> usize {
-        0
-    }
 }
 
 impl OrderKey for Box<[u8]> {
@@ -51,10 +46,6 @@ impl OrderKey for Box<[u8]> {
 
     fn to_row(&self, _width: usize) -> Vec<u8> {
         self.to_vec()
-    }
-
-    fn heap_bytes(&self) -> usize {
-        self.len()
     }
 }
 
@@ -225,20 +216,5 @@ impl<K: OrderKey> Accumulator for MinMax<K> {
             values.ok_or_else(|| damaged("a value belongs to no group"))?.add(K::from_row(row), count);
             Ok(())
         })
-    }
-
-    fn memory_bytes(&self) -> usize {
-        let of_values = match &self.values {
-            Values::Best(best) => {
-                let heap: usize = best.iter().flatten().map(K::heap_bytes).sum();
-                best.capacity() * size_of::<Option<K>>() + heap
-            }
-            Values::All(all) => {
-                let entry = |value: &K| value.heap_bytes() + size_of::<(K, i64)>() * 3 / 2;
-                let heap: usize = all.iter().flat_map(|values| values.counts.keys()).map(entry).sum();
-                all.capacity() * size_of::<Multiset<K>>() + heap
-            }
-        };
-        of_values + self.changes.memory_bytes()
     }
 }

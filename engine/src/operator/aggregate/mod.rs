@@ -230,10 +230,6 @@ impl Operator for AggregateOperator {
         let calls = space.child(TAG_CALL);
         (0..).zip(&mut self.calls).try_for_each(|(at, call)| call.accumulator.load(&calls.child(at), state))
     }
-
-    fn memory_bytes(&self) -> usize {
-        self.table.memory_bytes() + self.calls.iter().map(|call| call.accumulator.memory_bytes()).sum::<usize>()
-    }
 }
 
 /// Tells whether a group's results are what they were.

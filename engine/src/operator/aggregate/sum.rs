@@ -165,10 +165,6 @@ impl Accumulator for IntegerSum {
         self.wraps.extend((wraps != 0).then_some((slot, wraps)));
         Ok(())
     }
-
-    fn memory_bytes(&self) -> usize {
-        self.sums.capacity() * size_of::<i128>() + self.counts.capacity() * size_of::<i64>() + self.wraps.len() * 16
-    }
 }
 
 /// `sum · multiplier / count`, truncated; `None` when it does not fit.
@@ -247,11 +243,6 @@ impl Accumulator for FloatSum {
         }
         self.sums[slot as usize] = ExactSum::decode(cursor)?;
         Ok(())
-    }
-
-    fn memory_bytes(&self) -> usize {
-        let sums = self.sums.capacity() * size_of::<ExactSum>();
-        sums + self.sums.iter().map(ExactSum::heap_bytes).sum::<usize>() + self.counts.capacity() * size_of::<i64>()
     }
 }
 

@@ -199,11 +199,6 @@ impl AggTable {
     pub fn used(&self) -> Vec<u32> {
         (0..self.rows.len() as u32).filter(|slot| self.is_used(*slot)).collect()
     }
-
-    pub fn memory_bytes(&self) -> usize {
-        let per_slot = size_of::<u128>() + size_of::<i64>() + 1;
-        self.index.memory_bytes() + self.keys.memory_bytes() + self.hashes.capacity() * per_slot
-    }
 }
 
 /// Key bytes by slot.
@@ -252,15 +247,6 @@ impl KeyStore {
     fn clear(&mut self, slot: u32) {
         if let KeyStore::Variable(keys) = self {
             keys[slot as usize] = Box::default();
-        }
-    }
-
-    fn memory_bytes(&self) -> usize {
-        match self {
-            KeyStore::Fixed { bytes, .. } => bytes.capacity(),
-            KeyStore::Variable(keys) => {
-                keys.capacity() * size_of::<Box<[u8]>>() + keys.iter().map(|key| key.len()).sum::<usize>()
-            }
         }
     }
 }
