@@ -141,10 +141,7 @@ impl ScalarUDFImpl for ModuleFunction {
         if given.len() == wanted.len() && given.iter().zip(&wanted).all(|(g, w)| coerces(g, w)) {
             return Ok(wanted);
         }
-        let types: Vec<String> = given.iter().map(name_of).collect();
-        let error = Error::new("42883", format!("function {}({}) does not exist", self.name, types.join(", ")))
-            .with_hint(format!("There is {}; cast the arguments.", self.describe()));
-        Err(DataFusionError::External(Box::new(error)))
+        Err(DataFusionError::External(Box::new(self.mismatch(given))))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> datafusion::common::Result<ColumnarValue> {
@@ -156,6 +153,19 @@ impl ScalarUDFImpl for ModuleFunction {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answers, 0)?));
         }
         Ok(ColumnarValue::Array(answers))
+    }
+}
+
+impl ModuleFunction {
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &DataType> {
+        self.function.parameters.iter().map(|(_, data_type)| data_type)
+    }
+
+    /// 42883.
+    pub(crate) fn mismatch(&self, given: &[DataType]) -> Error {
+        let types: Vec<String> = given.iter().map(name_of).collect();
+        Error::new("42883", format!("function {}({}) does not exist", self.name, types.join(", ")))
+            .with_hint(format!("There is {}; cast the arguments.", self.describe()))
     }
 }
 
@@ -177,6 +187,8 @@ fn coerces(given: &DataType, wanted: &DataType) -> bool {
     let decimal = |t: &DataType| matches!(t, DataType::Decimal128(..) | DataType::Decimal256(..));
     given == wanted
         || *given == DataType::Null
+        // An untyped literal; `dialect` has it read, and refuses other text.
+        || text(given)
         || (text(given) && text(wanted))
         || (bytes(given) && bytes(wanted))
         || (given.is_integer() && wanted.is_numeric())

@@ -133,3 +133,7 @@ SELECT array_remove(ARRAY[1, 2, 1], 1), array_replace(ARRAY[1, 2, 1], 1, 9)
 SELECT interval '02:34:56', interval '1 day 02:00:00', interval '1:30', interval '1-2', interval 'PT1H', interval '3 days ago', interval '-1 day +2 hours', interval '1.5 months', interval '5', interval '90' minute
 SELECT interval 'nope'
 SELECT 'a' 'b'
+-- differs: 42601
+SELECT 1 FROM (VALUES (1)) v(x) JOIN (VALUES (1)) w(y)
+-- differs: 42804
+SELECT count(*) FILTER (WHERE x) FROM (VALUES (1)) v(x)

@@ -11,6 +11,7 @@
 use super::cast::to_type;
 use super::same::nullable_subquery;
 use crate::error::Error;
+use crate::function::ModuleFunction;
 use crate::types::name_of;
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -66,12 +67,20 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::ScalarFunction(call) if matches!(call.func.name(), "coalesce" | "greatest" | "least") => {
             first_of(call, schema)
         }
+        Expr::ScalarFunction(call) if call.func.inner().is::<ModuleFunction>() => called(call, schema),
         Expr::AggregateFunction(call) if call.func.name() == "count" && call.params.args.len() > 1 => {
             let types = call.params.args.iter().filter_map(|argument| argument.get_type(schema).ok());
             let types: Vec<String> = types.map(|data_type| name_of(&data_type)).collect();
             Err(Error::new("42883", format!("function count({}) does not exist", types.join(", ")))
                 .with_hint("count takes one value: count(DISTINCT (a || b)) counts pairs.")
                 .into())
+        }
+        Expr::AggregateFunction(mut call) if call.params.filter.is_some() => {
+            call.params.filter = match call.params.filter {
+                Some(filter) => Some(Box::new(condition(*filter, "FILTER", schema)?)),
+                None => None,
+            };
+            Ok(Transformed::yes(Expr::AggregateFunction(call)))
         }
         other => Ok(Transformed::no(other)),
     }
@@ -240,6 +249,23 @@ fn chosen(mut case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
 fn first_of(mut call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let name = call.func.name().to_uppercase();
     of_one_type(call.args.iter_mut().collect(), &name, schema)?;
+    Ok(Transformed::yes(Expr::ScalarFunction(call)))
+}
+
+/// A module's function takes untyped literals as what its parameters are, but no other text.
+fn called(mut call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let function = call.func.clone();
+    let Some(function) = function.inner().downcast_ref::<ModuleFunction>() else {
+        return Ok(Transformed::no(Expr::ScalarFunction(call)));
+    };
+    for (argument, wanted) in call.args.iter_mut().zip(function.parameters()) {
+        *argument = typed(std::mem::take(argument), wanted)?;
+    }
+    let given = call.args.iter().map(|argument| argument.get_type(schema)).collect::<Result<Vec<_>>>()?;
+    let is_text = |data_type: &DataType| kind(data_type) == Some(Kind::Text);
+    if given.iter().zip(function.parameters()).any(|(given, wanted)| is_text(given) && !is_text(wanted)) {
+        return Err(function.mismatch(&given).into());
+    }
     Ok(Transformed::yes(Expr::ScalarFunction(call)))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - `double precision` with `numeric`: in double precision (DataFusion would compare in `numeric(30,15)`, which most
 //!   doubles do not fit);
+//! - `real` with an integer: in double precision;
 //! - `numeric / numeric`: with Postgres' digits after the point;
 //! - `numeric * numeric` of more digits after the point than a product may keep;
 //! - `date ± interval`: a timestamp (DataFusion keeps the date and drops the hours);
@@ -80,6 +81,12 @@ fn operands(operator: &BinaryOperator, left: (Expr, DataType), right: (Expr, Dat
     match ((left.0, &left.1), (right.0, &right.1)) {
         ((l, lt), (r, rt)) if lt.is_floating() && decimal(rt) => (l, cast(r, DataType::Float64)),
         ((l, lt), (r, rt)) if decimal(lt) && rt.is_floating() => (cast(l, DataType::Float64), r),
+        ((l, DataType::Float32), (r, rt)) if arithmetic && rt.is_integer() => {
+            (cast(l, DataType::Float64), cast(r, DataType::Float64))
+        }
+        ((l, lt), (r, DataType::Float32)) if arithmetic && lt.is_integer() => {
+            (cast(l, DataType::Float64), cast(r, DataType::Float64))
+        }
         ((l, DataType::Date32), (r, DataType::Interval(_))) if sums => (cast(l, timestamp), r),
         ((l, DataType::Interval(_)), (r, DataType::Date32)) if sums => (l, cast(r, timestamp)),
         ((l, DataType::Date32), (r, rt @ DataType::Timestamp(..))) if !arithmetic => (cast(l, rt.clone()), r),
