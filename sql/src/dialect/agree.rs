@@ -127,7 +127,7 @@ fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
 }
 
 /// The text of a literal without a type.
-fn untyped(expr: &Expr) -> Option<&str> {
+pub(super) fn untyped(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(ScalarValue::Utf8(Some(text)), None) => Some(text),
         _ => None,
@@ -139,14 +139,21 @@ fn typed(expr: Expr, to: &DataType) -> Result<Expr> {
     let Some(text) = untyped(&expr).filter(|_| kind(to) != Some(Kind::Text)) else { return Ok(expr) };
     let to = match to {
         // `numeric` without digits of its own: it takes those of the literal.
-        DataType::Decimal128(..) => {
-            let digits = text.trim().split_once('.').map_or(0, |(_, digits)| digits.len().min(38) as i8);
-            &DataType::Decimal128(38, digits)
-        }
+        DataType::Decimal128(..) => &DataType::Decimal128(38, digits_after_point(text)),
         other => other,
     };
     let value = to_type(&ScalarValue::from(text).to_array_of_size(1)?, to)?;
     Ok(Expr::Literal(ScalarValue::try_from_array(&value, 0)?, None))
+}
+
+/// Of a number as it is written, also with an exponent; at most what 38 digits leave.
+fn digits_after_point(text: &str) -> i8 {
+    let text = text.trim();
+    let (number, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let exponent = exponent.parse::<i64>().unwrap_or(0);
+    let whole = (whole.trim_start_matches(['-', '+', '0']).len() as i64 + exponent).clamp(0, 38);
+    (fraction.len() as i64 - exponent).clamp(0, 38 - whole) as i8
 }
 
 /// Both operands, an untyped one in the type of the other.

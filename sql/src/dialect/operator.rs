@@ -9,15 +9,16 @@
 //! - `interval * number`, `interval / number`;
 //! - a date compared with a timestamp: in the timestamp's unit (DataFusion: nanoseconds, which end in 2262);
 //! - `date ± integer`: days, checked; `date - date`: an integer;
-//! - an untyped literal beside a number or a boolean is read as one: `'5' + 1`, `b = 't'`;
+//! - an untyped literal beside a number is read as one: `'5' + 1` (comparisons are [`super::agree`]'s);
 //! - `a ^ b`: a power.
 
+use super::agree::untyped;
 use super::arithmetic::{Arithmetic, long_product, quotient};
 use super::date_shift::shifted;
 use super::float_function::to_the_power;
 use super::interval_scale::scaled;
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, cast};
 use sqlparser::ast::BinaryOperator;
@@ -91,18 +92,12 @@ fn operands(operator: &BinaryOperator, left: (Expr, DataType), right: (Expr, Dat
         ((l, DataType::Interval(_)), (r, DataType::Date32)) if sums => (l, cast(r, timestamp)),
         ((l, DataType::Date32), (r, rt @ DataType::Timestamp(..))) if !arithmetic => (cast(l, rt.clone()), r),
         ((l, lt @ DataType::Timestamp(..)), (r, DataType::Date32)) if !arithmetic => (l, cast(r, lt.clone())),
-        ((l, lt), (r, rt)) if arithmetic && is_untyped(&l) && rt.is_numeric() && !lt.is_numeric() => {
+        ((l, lt), (r, rt)) if arithmetic && untyped(&l).is_some() && rt.is_numeric() && !lt.is_numeric() => {
             (cast(l, rt.clone()), r)
         }
-        ((l, lt), (r, rt)) if arithmetic && is_untyped(&r) && lt.is_numeric() && !rt.is_numeric() => {
+        ((l, lt), (r, rt)) if arithmetic && untyped(&r).is_some() && lt.is_numeric() && !rt.is_numeric() => {
             (l, cast(r, lt.clone()))
         }
-        ((l, DataType::Boolean), (r, _)) if is_untyped(&r) => (l, cast(r, DataType::Boolean)),
-        ((l, _), (r, DataType::Boolean)) if is_untyped(&l) => (cast(l, DataType::Boolean), r),
         ((l, _), (r, _)) => (l, r),
     }
-}
-
-fn is_untyped(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
 }

@@ -1,7 +1,8 @@
 //! A value that is the same and that the optimiser does not see through.
 //!
 //! - `x IN (1, 2) AND x IN (3)` is not "false": of NULL it is NULL. DataFusion merges lists over one expression as if there
-//!   was no NULL, so all but the first of them ask for `same_value(x)`.
+//!   was no NULL, so all but the first of a condition ask for `same_value(x)`, and all outside conditions, which may yet be
+//!   put into another expression.
 //! - A scalar subquery may have no row and then is NULL, whatever its column says: `nullable_value(column)`.
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
@@ -56,18 +57,19 @@ impl ScalarUDFImpl for Same {
 }
 
 /// Keeps lists over one expression apart.
-pub(super) fn lists_apart(expr: Expr) -> Result<Transformed<Expr>> {
+pub(super) fn lists_apart(expr: Expr, is_condition: bool) -> Result<Transformed<Expr>> {
+    let most = usize::from(is_condition);
     let mut lists = 0;
     expr.apply(|e| {
         lists += usize::from(matches!(e, Expr::InList(_)));
-        Ok(if lists > 1 { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        Ok(if lists > most { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
-    if lists < 2 {
+    if lists <= most {
         return Ok(Transformed::no(expr));
     }
     let mut seen: Vec<Expr> = Vec::new();
     expr.transform_up(|e| match e {
-        Expr::InList(list) if seen.contains(&list.expr) => {
+        Expr::InList(list) if !is_condition || seen.contains(&list.expr) => {
             let value = Box::new(same(*list.expr, false));
             Ok(Transformed::yes(Expr::InList(InList::new(value, list.list, list.negated))))
         }

@@ -254,7 +254,7 @@ pub(crate) fn union_of(values: &Values) -> Result<SetExpr> {
 }
 
 /// Whether an operand may stand twice: it is small, gives the same value twice, and repeats nothing itself.
-fn may_be_repeated(operand: &Expr) -> bool {
+pub(super) fn may_be_repeated(operand: &Expr) -> bool {
     let mut nodes = 0;
     let plain = walk::expressions(operand, |expr| {
         nodes += 1;
