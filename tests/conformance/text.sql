@@ -54,3 +54,4 @@ SELECT '10%' LIKE '10!%' ESCAPE '!', '100' LIKE '10!%' ESCAPE '!', 'a_b' LIKE 'a
 SELECT 'a' LIKE 'a' ESCAPE 'xx'
 SELECT regexp_replace('abc', 'b', '$0'), regexp_replace('abc', 'b', '[\&]'), regexp_replace('abc', '(b)(c)', '\2\1'), regexp_replace('a$b', '\$', '$1')
 SELECT length(gen_random_uuid()::text)
+SELECT encode('\xde'::bytea, 'base64'), encode('\xdeadbe'::bytea, 'BASE64'), encode('\xde'::bytea, 'hex'), decode('3g==', 'base64')

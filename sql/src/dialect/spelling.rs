@@ -66,7 +66,9 @@ pub(crate) fn spell(expr: &mut Expr) -> Result<()> {
                 digits_to_leave(function);
             }
             if is(function, "regexp_replace") {
-                replacement(function);
+                literal_argument(function, 2, |text| text.replace('$', "$$").replace("\\&", "${0}"));
+            } else if is(function, "encode") {
+                literal_argument(function, 1, |format| format.to_lowercase().replace("base64", "base64pad"));
             }
             if let Some((left, right)) = modulo(function) {
                 let op = BinaryOperator::Modulo;
@@ -281,14 +283,14 @@ fn between(expr: &mut Expr) {
     *expr = nested(Expr::BinaryOp { left: Box::new(left), op: both, right: Box::new(right) });
 }
 
-/// The third argument of `regexp_replace`: `$` is a dollar sign, `\&` is what was found.
-fn replacement(function: &mut Function) {
+/// Respells a literal among the arguments: in the replacement of `regexp_replace`, `$` is a dollar sign and `\&` what was
+/// found; what `encode` calls base64 is padded.
+fn literal_argument(function: &mut Function, at: usize, respelled: impl FnOnce(&str) -> String) {
     let FunctionArguments::List(FunctionArgumentList { args, .. }) = &mut function.args else { return };
-    if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))) = args.get_mut(2)
+    if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))) = args.get_mut(at)
         && let Some(text) = string_literal(expr)
     {
-        let text = text.replace('$', "$$").replace("\\&", "${0}");
-        *expr = Expr::Value(Value::SingleQuotedString(text).into());
+        *expr = Expr::Value(Value::SingleQuotedString(respelled(text)).into());
     }
 }
 
