@@ -9,7 +9,8 @@
 //! - `interval * number`, `interval / number`;
 //! - a date compared with a timestamp: in the timestamp's unit (DataFusion: nanoseconds, which end in 2262);
 //! - `date ± integer`: days, checked; `date - date`: an integer;
-//! - an untyped literal beside a number is read as one: `'5' + 1` (comparisons are [`super::agree`]'s);
+//! - an untyped literal beside a number or a boolean is read as one: `'5' + 1`, `b = 't'` (the other comparisons are
+//!   [`super::agree`]'s);
 //! - `a ^ b`: a power.
 
 use super::agree::untyped;
@@ -73,6 +74,12 @@ impl ExprPlanner for Operators {
     }
 }
 
+/// Operators that compare booleans or connect them.
+fn tests(operator: &BinaryOperator) -> bool {
+    use BinaryOperator as O;
+    matches!(operator, O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq | O::And | O::Or)
+}
+
 fn operands(operator: &BinaryOperator, left: (Expr, DataType), right: (Expr, DataType)) -> (Expr, Expr) {
     use BinaryOperator as O;
     let decimal = |t: &DataType| matches!(t, DataType::Decimal128(..) | DataType::Decimal256(..));
@@ -98,6 +105,8 @@ fn operands(operator: &BinaryOperator, left: (Expr, DataType), right: (Expr, Dat
         ((l, lt), (r, rt)) if arithmetic && untyped(&r).is_some() && lt.is_numeric() && !rt.is_numeric() => {
             (l, cast(r, lt.clone()))
         }
+        ((l, DataType::Boolean), (r, _)) if tests(operator) && untyped(&r).is_some() => (l, cast(r, DataType::Boolean)),
+        ((l, _), (r, DataType::Boolean)) if tests(operator) && untyped(&l).is_some() => (cast(l, DataType::Boolean), r),
         ((l, _), (r, _)) => (l, r),
     }
 }
