@@ -34,8 +34,12 @@ impl SharedMemory {
 
     fn take(&self, bytes: usize) -> bool {
         while !self.take_free(bytes) {
-            if bytes > self.bytes_max || !self.drop_idle() {
+            if bytes > self.bytes_max {
                 return false;
+            }
+            if !self.drop_idle() {
+                // Another thread may have dropped the last one.
+                return self.take_free(bytes);
             }
         }
         true
@@ -53,8 +57,7 @@ impl SharedMemory {
         let found = idle.iter().enumerate().find_map(|(place, caller)| Some((place, caller.upgrade()?.take()?)));
         let Some((place, instance)) = found else { return false };
         idle.rotate_left(place + 1);
-        // Giving memory back to the system takes its time.
-        drop(idle);
+        // Under the lock: who finds nothing idle may count on what was.
         drop(instance);
         true
     }

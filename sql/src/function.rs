@@ -141,10 +141,7 @@ impl ScalarUDFImpl for ModuleFunction {
         if given.len() == wanted.len() && given.iter().zip(&wanted).all(|(g, w)| coerces(g, w)) {
             return Ok(wanted);
         }
-        let types: Vec<String> = given.iter().map(name_of).collect();
-        let error = Error::new("42883", format!("function {}({}) does not exist", self.name, types.join(", ")))
-            .with_hint(format!("There is {}; cast the arguments.", self.describe()));
-        Err(DataFusionError::External(Box::new(error)))
+        Err(DataFusionError::External(Box::new(self.mismatch(given))))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> datafusion::common::Result<ColumnarValue> {
@@ -156,6 +153,19 @@ impl ScalarUDFImpl for ModuleFunction {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&answers, 0)?));
         }
         Ok(ColumnarValue::Array(answers))
+    }
+}
+
+impl ModuleFunction {
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &DataType> {
+        self.function.parameters.iter().map(|(_, data_type)| data_type)
+    }
+
+    /// 42883.
+    pub(crate) fn mismatch(&self, given: &[DataType]) -> Error {
+        let types: Vec<String> = given.iter().map(name_of).collect();
+        Error::new("42883", format!("function {}({}) does not exist", self.name, types.join(", ")))
+            .with_hint(format!("There is {}; cast the arguments.", self.describe()))
     }
 }
 
@@ -177,6 +187,8 @@ fn coerces(given: &DataType, wanted: &DataType) -> bool {
     let decimal = |t: &DataType| matches!(t, DataType::Decimal128(..) | DataType::Decimal256(..));
     given == wanted
         || *given == DataType::Null
+        // An untyped literal; `dialect` has it read, and refuses other text.
+        || text(given)
         || (text(given) && text(wanted))
         || (bytes(given) && bytes(wanted))
         || (given.is_integer() && wanted.is_numeric())
@@ -290,7 +302,9 @@ pub(crate) mod tests {
     fn arguments_are_coerced_or_refused() {
         let wanted = adder().coerce_types(&[DataType::Int32, DataType::Null]).unwrap();
         assert_eq!(wanted, [DataType::Int64, DataType::Int64]);
-        for given in [vec![DataType::Utf8, DataType::Int64], vec![DataType::Int64]] {
+        // Text may be an untyped literal: `dialect` knows.
+        assert_eq!(adder().coerce_types(&[DataType::Utf8, DataType::Int64]).unwrap(), wanted);
+        for given in [vec![DataType::Boolean, DataType::Int64], vec![DataType::Int64]] {
             let error = Error::from(adder().coerce_types(&given).unwrap_err());
             assert_eq!(error.sqlstate, "42883");
             assert!(error.hint.unwrap().contains("m.add(bigint, bigint)"));

@@ -4,7 +4,7 @@ use crate::rewrite::shown;
 use crate::statement::folded;
 use crate::types::length_max;
 use datafusion::common::DFSchema;
-use sqlparser::ast::{DataType, Expr, Query, SelectItem, SetExpr};
+use sqlparser::ast::{DataType, Expr, Query, SelectItem, SetExpr, TrimWhereField};
 
 /// One name per column of `schema`, the schema DataFusion gave to `query`.
 pub(crate) fn of_query(query: &Query, schema: &DFSchema) -> Vec<String> {
@@ -90,6 +90,8 @@ fn named(expr: &Expr) -> Option<(String, bool)> {
         Expr::Substring { shorthand: true, .. } => strong("substr"),
         Expr::Substring { .. } => strong("substring"),
         Expr::Overlay { .. } => strong("overlay"),
+        Expr::Trim { trim_where: Some(TrimWhereField::Leading), .. } => strong("ltrim"),
+        Expr::Trim { trim_where: Some(TrimWhereField::Trailing), .. } => strong("rtrim"),
         Expr::Trim { .. } => strong("btrim"),
         Expr::Position { .. } => strong("position"),
         Expr::Ceil { .. } => strong("ceil"),

@@ -224,6 +224,9 @@ impl Rewriter<'_> {
         self.factor(&mut from.relation, named, Vec::new(), items)?;
         for join in &mut from.joins {
             keeps_its_key(&join.join_operator)?;
+            if matches!(constraint(&join.join_operator), Some(JoinConstraint::None)) {
+                return Err(Error::syntax("a JOIN needs ON, USING or NATURAL").with_hint("Or write CROSS JOIN."));
+            }
             let merged = match constraint(&join.join_operator) {
                 Some(JoinConstraint::Using(names)) => {
                     names.iter().filter_map(|n| n.0.last()?.as_ident().cloned()).collect()
@@ -250,6 +253,9 @@ impl Rewriter<'_> {
     ) -> Result<()> {
         if matches!(factor, TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. }) {
             return Err(Error::unsupported("TABLESAMPLE is not supported", "Use WHERE random() < 0.01."));
+        }
+        if matches!(factor, TableFactor::Table { with_ordinality: true, .. }) {
+            return Err(Error::unsupported("WITH ORDINALITY is not supported", "Use row_number() OVER ()."));
         }
         match factor {
             TableFactor::NestedJoin { table_with_joins, .. } => return self.from(table_with_joins, named, items),

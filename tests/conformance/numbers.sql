@@ -55,3 +55,4 @@ SELECT sum(DISTINCT x) FROM (VALUES (1), (1), (2)) v(x)
 SELECT 1.0000000000 * 1.0000000000
 SELECT (x * x * x * x)::numeric(20, 8) FROM (VALUES (1.5::numeric(38, 10))) v(x)
 SELECT (12345678901.1234567890::numeric(38,10) * 10.5000000000::numeric(38,10))::numeric(30,10)
+SELECT 1::real / 3, 3 * 1.5::real, 1.5::real + 1.5::real

@@ -64,3 +64,8 @@ SELECT * FROM (VALUES (1, 2)) a(x, id) JOIN (VALUES (2, 3)) b(id, y) USING (id),
 SELECT * FROM (VALUES (1)) a(id) JOIN (VALUES (1)) b(id) USING (id)
 SELECT * FROM (VALUES (1)) a(x) NATURAL JOIN (VALUES (1), (2)) b(y) ORDER BY 2
 SELECT 5 AS id UNION SELECT * FROM (VALUES (1)) a(id) FULL JOIN (VALUES (2)) b(id) USING (id) ORDER BY 1
+SELECT a.x FROM (VALUES (1, 2), (3, 4)) a(x, id) JOIN (VALUES (2, 3), (4, 5)) b(id, y) USING (id) WHERE id > 2
+SELECT a.id FROM (VALUES (1), (3)) a(id) JOIN (VALUES (1), (3)) b(id) USING (id) WHERE id > 2 AND b.id < 5
+SELECT id, count(*) FROM (VALUES (1), (3)) a(id) JOIN (VALUES (1), (3), (3)) b(id) USING (id) GROUP BY id HAVING id > 0 ORDER BY id DESC
+SELECT id + 1 AS n FROM (VALUES (1), (3)) a(id) NATURAL JOIN (VALUES (1), (3)) b(id) ORDER BY id DESC
+SELECT a.id FROM (VALUES (1), (3)) a(id) JOIN (VALUES (1), (3)) b(id) USING (id) JOIN (VALUES (2)) c(z) ON id > c.z

@@ -48,3 +48,10 @@ SELECT 'abc' ^@ 'ab'
 SELECT json_build_object('a',1)
 SELECT 'a.c' SIMILAR TO 'a\.c'
 SELECT '-' SIMILAR TO '[a-]'
+SELECT trim(trailing from 'a  '), trim(leading 'x' from 'xxa'), trim(both from ' a '), trim(' a '), trim('x' from 'xax')
+SELECT '10%' LIKE '10!%' ESCAPE '!', '100' LIKE '10!%' ESCAPE '!', 'a_b' LIKE 'a#_b' ESCAPE '#', 'a\b' LIKE 'a\b' ESCAPE '', 'A%' ILIKE 'a!%' ESCAPE '!', 'a\b' NOT LIKE 'a!\b' ESCAPE '!'
+-- no position
+SELECT 'a' LIKE 'a' ESCAPE 'xx'
+SELECT regexp_replace('abc', 'b', '$0'), regexp_replace('abc', 'b', '[\&]'), regexp_replace('abc', '(b)(c)', '\2\1'), regexp_replace('a$b', '\$', '$1')
+SELECT length(gen_random_uuid()::text)
+SELECT encode('\xde'::bytea, 'base64'), encode('\xdeadbe'::bytea, 'BASE64'), encode('\xde'::bytea, 'hex'), decode('3g==', 'base64')

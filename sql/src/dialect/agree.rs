@@ -11,6 +11,7 @@
 use super::cast::to_type;
 use super::same::nullable_subquery;
 use crate::error::Error;
+use crate::function::ModuleFunction;
 use crate::types::name_of;
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -66,12 +67,20 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::ScalarFunction(call) if matches!(call.func.name(), "coalesce" | "greatest" | "least") => {
             first_of(call, schema)
         }
+        Expr::ScalarFunction(call) if call.func.inner().is::<ModuleFunction>() => called(call, schema),
         Expr::AggregateFunction(call) if call.func.name() == "count" && call.params.args.len() > 1 => {
             let types = call.params.args.iter().filter_map(|argument| argument.get_type(schema).ok());
             let types: Vec<String> = types.map(|data_type| name_of(&data_type)).collect();
             Err(Error::new("42883", format!("function count({}) does not exist", types.join(", ")))
                 .with_hint("count takes one value: count(DISTINCT (a || b)) counts pairs.")
                 .into())
+        }
+        Expr::AggregateFunction(mut call) if call.params.filter.is_some() => {
+            call.params.filter = match call.params.filter {
+                Some(filter) => Some(Box::new(condition(*filter, "FILTER", schema)?)),
+                None => None,
+            };
+            Ok(Transformed::yes(Expr::AggregateFunction(call)))
         }
         other => Ok(Transformed::no(other)),
     }
@@ -118,7 +127,7 @@ fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
 }
 
 /// The text of a literal without a type.
-fn untyped(expr: &Expr) -> Option<&str> {
+pub(super) fn untyped(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(ScalarValue::Utf8(Some(text)), None) => Some(text),
         _ => None,
@@ -130,14 +139,21 @@ fn typed(expr: Expr, to: &DataType) -> Result<Expr> {
     let Some(text) = untyped(&expr).filter(|_| kind(to) != Some(Kind::Text)) else { return Ok(expr) };
     let to = match to {
         // `numeric` without digits of its own: it takes those of the literal.
-        DataType::Decimal128(..) => {
-            let digits = text.trim().split_once('.').map_or(0, |(_, digits)| digits.len().min(38) as i8);
-            &DataType::Decimal128(38, digits)
-        }
+        DataType::Decimal128(..) => &DataType::Decimal128(38, digits_after_point(text)),
         other => other,
     };
     let value = to_type(&ScalarValue::from(text).to_array_of_size(1)?, to)?;
     Ok(Expr::Literal(ScalarValue::try_from_array(&value, 0)?, None))
+}
+
+/// Of a number as it is written, also with an exponent; at most what 38 digits leave.
+fn digits_after_point(text: &str) -> i8 {
+    let text = text.trim();
+    let (number, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let exponent = exponent.parse::<i64>().unwrap_or(0);
+    let whole = (whole.trim_start_matches(['-', '+', '0']).len() as i64 + exponent).clamp(0, 38);
+    (fraction.len() as i64 - exponent).clamp(0, 38 - whole) as i8
 }
 
 /// Both operands, an untyped one in the type of the other.
@@ -240,6 +256,23 @@ fn chosen(mut case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
 fn first_of(mut call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let name = call.func.name().to_uppercase();
     of_one_type(call.args.iter_mut().collect(), &name, schema)?;
+    Ok(Transformed::yes(Expr::ScalarFunction(call)))
+}
+
+/// A module's function takes untyped literals as what its parameters are, but no other text.
+fn called(mut call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let function = call.func.clone();
+    let Some(function) = function.inner().downcast_ref::<ModuleFunction>() else {
+        return Ok(Transformed::no(Expr::ScalarFunction(call)));
+    };
+    for (argument, wanted) in call.args.iter_mut().zip(function.parameters()) {
+        *argument = typed(std::mem::take(argument), wanted)?;
+    }
+    let given = call.args.iter().map(|argument| argument.get_type(schema)).collect::<Result<Vec<_>>>()?;
+    let is_text = |data_type: &DataType| kind(data_type) == Some(Kind::Text);
+    if given.iter().zip(function.parameters()).any(|(given, wanted)| is_text(given) && !is_text(wanted)) {
+        return Err(function.mismatch(&given).into());
+    }
     Ok(Transformed::yes(Expr::ScalarFunction(call)))
 }
 

@@ -51,6 +51,7 @@ pub(super) fn differs(from: &DataType, to: &DataType) -> bool {
         (from, to) if text(from) => is_value(to),
         (DataType::Duration(_), DataType::Interval(IntervalUnit::MonthDayNano)) => true,
         (DataType::Float32 | DataType::Float64, DataType::Decimal128(..)) => true,
+        (DataType::Int16, DataType::Int32 | DataType::Int64) | (DataType::Int32, DataType::Int64) => false,
         (from, DataType::Int16 | DataType::Int32 | DataType::Int64) => is_number(from) && from != to,
         _ => false,
     }

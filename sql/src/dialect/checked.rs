@@ -2,7 +2,7 @@
 //! else bounds (the memory of queries counts what operators keep, not what an expression gives), and `chr`.
 
 use crate::error::{Error, Result};
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
@@ -15,11 +15,59 @@ use std::sync::Arc;
 
 /// Text that one call may give for one batch of rows. Postgres' bound is 1 GiB for each value.
 const RESULT_BYTES_MAX: u64 = 256 << 20;
+/// Replacements up to this length are not counted.
+const SHORT_REPLACEMENT_BYTES: u64 = 256;
 
-type Check = fn(&[ArrayRef]) -> Result<()>;
+type Check = fn(&[Argument], usize) -> Result<()>;
 
-const CHECKS: [(&str, Check); 5] =
-    [("chr", characters), ("lpad", padded), ("repeat", repeated), ("replace", replaced), ("rpad", padded)];
+const CHECKS: [(&str, Check); 7] = [
+    ("array_repeat", elements_repeated),
+    ("chr", characters),
+    ("lpad", padded),
+    ("regexp_replace", matches_replaced),
+    ("repeat", repeated),
+    ("replace", replaced),
+    ("rpad", padded),
+];
+
+/// The values of an argument, or its one value.
+struct Argument {
+    values: ArrayRef,
+    is_constant: bool,
+}
+
+impl Argument {
+    fn of(value: &ColumnarValue) -> DataFusionResult<Argument> {
+        Ok(match value {
+            ColumnarValue::Array(values) => Argument { values: values.clone(), is_constant: false },
+            ColumnarValue::Scalar(value) => Argument { values: value.to_array()?, is_constant: true },
+        })
+    }
+
+    fn at(&self, row: usize) -> usize {
+        if self.is_constant { 0 } else { row }
+    }
+
+    fn texts(&self) -> Result<Argument> {
+        Ok(Argument { values: cast(&self.values, &DataType::Utf8)?, ..*self })
+    }
+
+    fn numbers(&self) -> Result<Argument> {
+        Ok(Argument { values: cast(&self.values, &DataType::Int64)?, ..*self })
+    }
+
+    /// Of [`Argument::texts`]; NULL is empty.
+    fn text(&self, row: usize) -> &str {
+        let row = self.at(row);
+        if self.values.is_null(row) { "" } else { self.values.as_string::<i32>().value(row) }
+    }
+
+    /// Of [`Argument::numbers`]; NULL and what is negative is 0.
+    fn count(&self, row: usize) -> u64 {
+        let row = self.at(row);
+        if self.values.is_null(row) { 0 } else { self.values.as_primitive::<Int64Type>().value(row).max(0) as u64 }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Checked {
@@ -73,16 +121,15 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let constant = args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
-        let rows = if constant { 1 } else { args.number_rows };
-        let arrays = args.args.iter().map(|a| a.to_array(rows)).collect::<DataFusionResult<Vec<_>>>()?;
-        (self.check)(&arrays).map_err(DataFusionError::from)?;
+        let arguments = args.args.iter().map(Argument::of).collect::<DataFusionResult<Vec<_>>>()?;
+        let rows = if arguments.iter().all(|argument| argument.is_constant) { 1 } else { args.number_rows };
+        (self.check)(&arguments, rows).map_err(DataFusionError::from)?;
         self.function.invoke_with_args(args)
     }
 }
 
-fn characters(args: &[ArrayRef]) -> Result<()> {
-    let codes = cast(&args[0], &DataType::Int64)?;
+fn characters(args: &[Argument], _rows: usize) -> Result<()> {
+    let codes = cast(&args[0].values, &DataType::Int64)?;
     codes.as_primitive::<Int64Type>().iter().flatten().try_for_each(|code| match code {
         0 => Err(Error::new("54000", "null character not permitted")),
         code if code < 0 => Err(Error::new("54000", "character number must be positive")),
@@ -93,33 +140,41 @@ fn characters(args: &[ArrayRef]) -> Result<()> {
     })
 }
 
-fn repeated(args: &[ArrayRef]) -> Result<()> {
-    let (texts, times) = (cast(&args[0], &DataType::Utf8)?, cast(&args[1], &DataType::Int64)?);
-    let pairs = texts.as_string::<i32>().iter().zip(times.as_primitive::<Int64Type>());
-    within(pairs.map(|pair| match pair {
-        (Some(text), Some(times)) => (text.len() as u64).saturating_mul(times.max(0) as u64),
-        _ => 0,
+fn repeated(args: &[Argument], rows: usize) -> Result<()> {
+    let (texts, times) = (args[0].texts()?, args[1].numbers()?);
+    within((0..rows).map(|row| (texts.text(row).len() as u64).saturating_mul(times.count(row))))
+}
+
+fn elements_repeated(args: &[Argument], rows: usize) -> Result<()> {
+    let times = args[1].numbers()?;
+    let element = (args[0].values.get_array_memory_size() / args[0].values.len().max(1)).max(1) as u64;
+    within((0..rows).map(|row| times.count(row).saturating_mul(element)))
+}
+
+fn padded(args: &[Argument], rows: usize) -> Result<()> {
+    let (lengths, fill) = (args[1].numbers()?, args.get(2).map(Argument::texts).transpose()?);
+    let widest = |row| fill.as_ref().and_then(|fill| fill.text(row).chars().map(char::len_utf8).max()).unwrap_or(1);
+    within((0..rows).map(|row| lengths.count(row).saturating_mul(widest(row) as u64)))
+}
+
+fn replaced(args: &[Argument], rows: usize) -> Result<()> {
+    let [texts, from, to] = [args[0].texts()?, args[1].texts()?, args[2].texts()?];
+    within((0..rows).map(|row| {
+        let (text, from, to) = (texts.text(row), from.text(row), to.text(row));
+        if from.is_empty() || to.len() <= from.len() {
+            return 0;
+        }
+        let found = text.matches(from).count() as u64;
+        (text.len() as u64).saturating_add(found.saturating_mul((to.len() - from.len()) as u64))
     }))
 }
 
-fn padded(args: &[ArrayRef]) -> Result<()> {
-    let lengths = cast(&args[1], &DataType::Int64)?;
-    let lengths = lengths.as_primitive::<Int64Type>().iter().flatten();
-    let fill = args.get(2).map(|fill| cast(fill, &DataType::Utf8)).transpose()?;
-    let widest = fill.iter().flat_map(|fill| fill.as_string::<i32>().iter().flatten().flat_map(str::chars));
-    let widest = widest.map(char::len_utf8).max().unwrap_or(1) as u64;
-    within(lengths.map(|length| (length.max(0) as u64).saturating_mul(widest)))
-}
-
-fn replaced(args: &[ArrayRef]) -> Result<()> {
-    let texts = args.iter().map(|text| cast(text, &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
-    let [text, from, to] = [0, 1, 2].map(|n| texts[n].as_string::<i32>());
-    within(text.iter().zip(from).zip(to).map(|row| match row {
-        ((Some(text), Some(from)), Some(to)) if to.len() > from.len() => {
-            let found = text.matches(from).count();
-            (text.len() as u64).saturating_add((found as u64).saturating_mul((to.len() - from.len()) as u64))
-        }
-        _ => 0,
+/// What is found is known only to the function: a long replacement counts as found between any two characters.
+fn matches_replaced(args: &[Argument], rows: usize) -> Result<()> {
+    let (texts, to) = (args[0].texts()?, args[2].texts()?);
+    within((0..rows).map(|row| match to.text(row).len() as u64 {
+        short if short <= SHORT_REPLACEMENT_BYTES => 0,
+        long => (texts.text(row).len() as u64 + 1).saturating_mul(long),
     }))
 }
 
@@ -138,18 +193,24 @@ mod tests {
 
     #[test]
     fn what_would_be_too_long_is_refused_before_it_is_made() {
-        let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
-        let number = |number: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![number])) };
+        let constant = |values: ArrayRef| Argument { values, is_constant: true };
+        let text = |text: &str| constant(Arc::new(StringArray::from(vec![text])));
+        let number = |number: i64| constant(Arc::new(Int64Array::from(vec![number])));
         let most = RESULT_BYTES_MAX as i64;
-        assert!(repeated(&[text("ab"), number(most / 2)]).is_ok());
-        assert!(repeated(&[text("ab"), number(most / 2 + 1)]).is_err());
-        assert!(repeated(&[text("ab"), number(i64::MAX)]).is_err() && repeated(&[text("ab"), number(-1)]).is_ok());
-        assert!(padded(&[text("ab"), number(most + 1)]).is_err() && padded(&[text("ab"), number(most)]).is_ok());
-        assert!(padded(&[text("ab"), number(most / 2 + 1), text("é")]).is_err());
+        assert!(repeated(&[text("ab"), number(most / 2)], 1).is_ok());
+        assert!(repeated(&[text("ab"), number(most / 2)], 2).is_err());
+        assert!(
+            repeated(&[text("ab"), number(i64::MAX)], 1).is_err() && repeated(&[text("ab"), number(-1)], 9).is_ok()
+        );
+        assert!(padded(&[text("ab"), number(most + 1)], 1).is_err() && padded(&[text("ab"), number(most)], 1).is_ok());
+        assert!(padded(&[text("ab"), number(most / 2 + 1), text("é")], 1).is_err());
+        assert!(elements_repeated(&[number(1), number(most)], 1).is_err());
         let long = "x".repeat(1 << 15);
-        assert!(replaced(&[text(&long), text("x"), text(&long)]).is_err());
-        assert!(replaced(&[text(&long), text("y"), text(&long)]).is_ok());
-        assert!(characters(&[number(0)]).is_err() && characters(&[number(0x11_0000)]).is_err());
-        assert!(characters(&[number(0x10_FFFF)]).is_ok());
+        assert!(replaced(&[text(&long), text("x"), text(&long)], 1).is_err());
+        assert!(replaced(&[text(&long), text("y"), text(&long)], 1000).is_ok());
+        assert!(matches_replaced(&[text(&long), text("x"), text(&long)], 1).is_err());
+        assert!(matches_replaced(&[text(&long), text("x"), text("yy")], 1).is_ok());
+        assert!(characters(&[number(0)], 1).is_err() && characters(&[number(0x11_0000)], 1).is_err());
+        assert!(characters(&[number(0x10_FFFF)], 1).is_ok());
     }
 }

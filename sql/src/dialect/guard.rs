@@ -32,7 +32,7 @@ use std::sync::Arc;
 const GUARDED_NODES_MAX: usize = 1000;
 
 /// Functions that have a value for every argument.
-const TOTAL_FUNCTIONS: [&str; 20] = [
+const TOTAL_FUNCTIONS: [&str; 22] = [
     "ascii",
     "bit_length",
     "btrim",
@@ -45,10 +45,12 @@ const TOTAL_FUNCTIONS: [&str; 20] = [
     "lower",
     "ltrim",
     "md5",
+    "nullable_value",
     "nullif",
     "octet_length",
     "right",
     "rtrim",
+    "same_value",
     "sort_key",
     "starts_with",
     "strpos",

@@ -41,10 +41,12 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     check_distinct(&plan)?;
     let groups = matches!(plan, LogicalPlan::Aggregate(_));
     let keyed = groups || matches!(plan, LogicalPlan::Sort(_) | LogicalPlan::Join(_));
+    let is_condition = matches!(plan, LogicalPlan::Filter(_) | LogicalPlan::Join(_) | LogicalPlan::TableScan(_));
     let names = NamePreserver::new(&plan);
     plan.map_expressions(|expr| {
         let name = names.save(&expr);
-        let mut given = lists_apart(expr)?.transform_data(|e| e.transform_up(|e| expression(e, &schema)))?;
+        let mut given =
+            lists_apart(expr, is_condition)?.transform_data(|e| e.transform_up(|e| expression(e, &schema)))?;
         if keyed {
             given = given.transform_data(|e| keyed_by(e, &schema, groups))?;
         }

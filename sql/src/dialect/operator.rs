@@ -2,21 +2,24 @@
 //!
 //! - `double precision` with `numeric`: in double precision (DataFusion would compare in `numeric(30,15)`, which most
 //!   doubles do not fit);
+//! - `real` with an integer: in double precision;
 //! - `numeric / numeric`: with Postgres' digits after the point;
 //! - `numeric * numeric` of more digits after the point than a product may keep;
 //! - `date ± interval`: a timestamp (DataFusion keeps the date and drops the hours);
 //! - `interval * number`, `interval / number`;
 //! - a date compared with a timestamp: in the timestamp's unit (DataFusion: nanoseconds, which end in 2262);
 //! - `date ± integer`: days, checked; `date - date`: an integer;
-//! - an untyped literal beside a number or a boolean is read as one: `'5' + 1`, `b = 't'`;
+//! - an untyped literal beside a number or a boolean is read as one: `'5' + 1`, `b = 't'` (the other comparisons are
+//!   [`super::agree`]'s);
 //! - `a ^ b`: a power.
 
+use super::agree::untyped;
 use super::arithmetic::{Arithmetic, long_product, quotient};
 use super::date_shift::shifted;
 use super::float_function::to_the_power;
 use super::interval_scale::scaled;
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, cast};
 use sqlparser::ast::BinaryOperator;
@@ -71,6 +74,12 @@ impl ExprPlanner for Operators {
     }
 }
 
+/// Operators that compare booleans or connect them.
+fn tests(operator: &BinaryOperator) -> bool {
+    use BinaryOperator as O;
+    matches!(operator, O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq | O::And | O::Or)
+}
+
 fn operands(operator: &BinaryOperator, left: (Expr, DataType), right: (Expr, DataType)) -> (Expr, Expr) {
     use BinaryOperator as O;
     let decimal = |t: &DataType| matches!(t, DataType::Decimal128(..) | DataType::Decimal256(..));
@@ -80,22 +89,24 @@ fn operands(operator: &BinaryOperator, left: (Expr, DataType), right: (Expr, Dat
     match ((left.0, &left.1), (right.0, &right.1)) {
         ((l, lt), (r, rt)) if lt.is_floating() && decimal(rt) => (l, cast(r, DataType::Float64)),
         ((l, lt), (r, rt)) if decimal(lt) && rt.is_floating() => (cast(l, DataType::Float64), r),
+        ((l, DataType::Float32), (r, rt)) if arithmetic && rt.is_integer() => {
+            (cast(l, DataType::Float64), cast(r, DataType::Float64))
+        }
+        ((l, lt), (r, DataType::Float32)) if arithmetic && lt.is_integer() => {
+            (cast(l, DataType::Float64), cast(r, DataType::Float64))
+        }
         ((l, DataType::Date32), (r, DataType::Interval(_))) if sums => (cast(l, timestamp), r),
         ((l, DataType::Interval(_)), (r, DataType::Date32)) if sums => (l, cast(r, timestamp)),
         ((l, DataType::Date32), (r, rt @ DataType::Timestamp(..))) if !arithmetic => (cast(l, rt.clone()), r),
         ((l, lt @ DataType::Timestamp(..)), (r, DataType::Date32)) if !arithmetic => (l, cast(r, lt.clone())),
-        ((l, lt), (r, rt)) if arithmetic && is_untyped(&l) && rt.is_numeric() && !lt.is_numeric() => {
+        ((l, lt), (r, rt)) if arithmetic && untyped(&l).is_some() && rt.is_numeric() && !lt.is_numeric() => {
             (cast(l, rt.clone()), r)
         }
-        ((l, lt), (r, rt)) if arithmetic && is_untyped(&r) && lt.is_numeric() && !rt.is_numeric() => {
+        ((l, lt), (r, rt)) if arithmetic && untyped(&r).is_some() && lt.is_numeric() && !rt.is_numeric() => {
             (l, cast(r, lt.clone()))
         }
-        ((l, DataType::Boolean), (r, _)) if is_untyped(&r) => (l, cast(r, DataType::Boolean)),
-        ((l, _), (r, DataType::Boolean)) if is_untyped(&l) => (cast(l, DataType::Boolean), r),
+        ((l, DataType::Boolean), (r, _)) if tests(operator) && untyped(&r).is_some() => (l, cast(r, DataType::Boolean)),
+        ((l, _), (r, DataType::Boolean)) if tests(operator) && untyped(&l).is_some() => (cast(l, DataType::Boolean), r),
         ((l, _), (r, _)) => (l, r),
     }
-}
-
-fn is_untyped(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _))
 }

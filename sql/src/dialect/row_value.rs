@@ -8,13 +8,20 @@
 //! (a, b) IS NULL             a IS NULL AND b IS NULL      (IS NOT NULL alike: it is not the opposite)
 //! ```
 
+use super::spelling::may_be_repeated;
 use crate::error::{Error, Result};
-use sqlparser::ast::{BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator};
+use crate::walk;
+use sqlparser::ast::{BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator, Value};
+use std::ops::ControlFlow;
+
+/// Rows that IN compares with.
+const ROWS_MAX: usize = 1000;
 
 /// Spells out what compares rows.
 ///
 /// # Errors
-/// 42601 for rows of different lengths, 0A000 for operators that do not compare.
+/// 42601 for rows of different lengths, 0A000 for operators that do not compare and for operands that would be computed
+/// more than once and are not small, 54001 for more than [`ROWS_MAX`].
 pub(super) fn spell_rows(expr: &mut Expr) -> Result<()> {
     let spelled = match &*expr {
         Expr::BinaryOp { left, op, right } => match (row(left), row(right)) {
@@ -80,6 +87,8 @@ fn compared(left: &[Expr], operator: &BinaryOperator, right: &[Expr]) -> Result<
         O::Gt | O::GtEq => O::Gt,
         _ => return Err(Error::unsupported(format!("rows have no operator {operator}"), "Compare their columns.")),
     };
+    repeatable(left)?;
+    repeatable(right)?;
     let mut pairs = pairs.into_iter().rev();
     let Some((l, r)) = pairs.next() else { return Err(Error::internal("an empty row")) };
     let last = binary(l, operator.clone(), r);
@@ -89,7 +98,30 @@ fn compared(left: &[Expr], operator: &BinaryOperator, right: &[Expr]) -> Result<
     }))
 }
 
+/// What a comparison says more than once must give the same, and must not grow with each row around it.
+fn repeatable(row: &[Expr]) -> Result<()> {
+    let rows_inside = |e: &Expr| match e {
+        Expr::Tuple(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let small = |value: &Expr| may_be_repeated(value) && walk::expressions(value, rows_inside).is_continue();
+    match row.iter().all(small) {
+        true => Ok(()),
+        false => Err(Error::unsupported(
+            "rows of such expressions are not compared in this way",
+            "Compute them in a subquery in FROM and compare its columns.",
+        )),
+    }
+}
+
 fn in_list(value: &[Expr], list: &[Expr], negated: bool) -> Result<Expr> {
+    if list.len() > ROWS_MAX {
+        return Err(Error::new("54001", format!("IN takes at most {ROWS_MAX} rows"))
+            .with_hint("Join with the rows: ... JOIN (VALUES ...) AS r (a, b) ON ..."));
+    }
+    if list.len() > 1 {
+        repeatable(value)?;
+    }
     let equal = |item: &Expr| match row(item) {
         Some(item) => compared(value, &BinaryOperator::Eq, &item),
         None => Err(Error::syntax("unequal number of entries in row expressions")),
@@ -111,6 +143,16 @@ fn any_of(exprs: Vec<Expr>) -> Expr {
 }
 
 fn joined(exprs: Vec<Expr>, operator: &BinaryOperator) -> Expr {
-    let joined = exprs.into_iter().reduce(|left, right| binary(left, operator.clone(), right));
-    Expr::Nested(Box::new(joined.unwrap_or(Expr::Tuple(Vec::new()))))
+    // Pairwise, so that a long list does not nest deeply.
+    let mut exprs = exprs;
+    while exprs.len() > 1 {
+        let mut rest = std::mem::take(&mut exprs).into_iter();
+        while let Some(left) = rest.next() {
+            exprs.push(match rest.next() {
+                Some(right) => Expr::Nested(Box::new(binary(left, operator.clone(), right))),
+                None => left,
+            });
+        }
+    }
+    Expr::Nested(Box::new(exprs.pop().unwrap_or(Expr::Value(Value::Boolean(*operator == BinaryOperator::And).into()))))
 }

@@ -1,7 +1,8 @@
 //! A value that is the same and that the optimiser does not see through.
 //!
 //! - `x IN (1, 2) AND x IN (3)` is not "false": of NULL it is NULL. DataFusion merges lists over one expression as if there
-//!   was no NULL, so all but the first of them ask for `same_value(x)`.
+//!   was no NULL, so all but the first of a condition ask for `same_value(x)`, and all outside conditions, which may yet be
+//!   put into another expression. The tag keeps them apart: it is made of the list.
 //! - A scalar subquery may have no row and then is NULL, whatever its column says: `nullable_value(column)`.
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
@@ -12,16 +13,19 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, Projection, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Subquery, Volatility,
 };
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Same {
     may_be_null: bool,
+    /// Values with different tags are not the same to the optimiser.
+    tag: u64,
     signature: Signature,
 }
 
-fn same(value: Expr, may_be_null: bool) -> Expr {
-    ScalarUDF::from(Same { may_be_null, signature: Signature::any(1, Volatility::Immutable) }).call(vec![value])
+fn same(value: Expr, may_be_null: bool, tag: u64) -> Expr {
+    ScalarUDF::from(Same { may_be_null, tag, signature: Signature::any(1, Volatility::Immutable) }).call(vec![value])
 }
 
 impl ScalarUDFImpl for Same {
@@ -56,19 +60,22 @@ impl ScalarUDFImpl for Same {
 }
 
 /// Keeps lists over one expression apart.
-pub(super) fn lists_apart(expr: Expr) -> Result<Transformed<Expr>> {
+pub(super) fn lists_apart(expr: Expr, is_condition: bool) -> Result<Transformed<Expr>> {
+    let most = usize::from(is_condition);
     let mut lists = 0;
     expr.apply(|e| {
         lists += usize::from(matches!(e, Expr::InList(_)));
-        Ok(if lists > 1 { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        Ok(if lists > most { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
-    if lists < 2 {
+    if lists <= most {
         return Ok(Transformed::no(expr));
     }
     let mut seen: Vec<Expr> = Vec::new();
     expr.transform_up(|e| match e {
-        Expr::InList(list) if seen.contains(&list.expr) => {
-            let value = Box::new(same(*list.expr, false));
+        Expr::InList(list) if !is_condition || seen.contains(&list.expr) => {
+            let mut tag = DefaultHasher::new();
+            (&list.list, list.negated).hash(&mut tag);
+            let value = Box::new(same(*list.expr, false, tag.finish()));
             Ok(Transformed::yes(Expr::InList(InList::new(value, list.list, list.negated))))
         }
         Expr::InList(list) => {
@@ -86,7 +93,7 @@ pub(super) fn nullable_subquery(mut subquery: Subquery) -> Result<Expr> {
     if !nullable && !has_one_row(plan) {
         let (qualifier, field) = plan.schema().qualified_field(0);
         let column = Expr::from((qualifier, field));
-        let value = same(column, true).alias_qualified(qualifier.cloned(), field.name());
+        let value = same(column, true, 0).alias_qualified(qualifier.cloned(), field.name());
         subquery.subquery = Arc::new(LogicalPlan::Projection(Projection::try_new(vec![value], subquery.subquery)?));
     }
     Ok(Expr::ScalarSubquery(subquery))

@@ -12,18 +12,19 @@ use crate::walk;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Parens, SelectItem, SetExpr,
-    SetOperator, SetQuantifier, UnaryOperator, Value, Values,
+    SetOperator, SetQuantifier, TrimWhereField, UnaryOperator, Value, ValueWithSpan, Values,
 };
 use std::ops::ControlFlow;
 
 /// Largest operand of BETWEEN that is written twice.
 const REPEATED_NODES_MAX: usize = 64;
 /// Names of functions that DataFusion calls otherwise.
-const ALIASES: [(&str, &str); 6] = [
+const ALIASES: [(&str, &str); 7] = [
     ("array_remove", "array_remove_all"),
     ("array_replace", "array_replace_all"),
     ("ceiling", "ceil"),
     ("every", "bool_and"),
+    ("gen_random_uuid", "uuid"),
     ("sign", "signum"),
     ("variance", "var_samp"),
 ];
@@ -64,6 +65,11 @@ pub(crate) fn spell(expr: &mut Expr) -> Result<()> {
             if is(function, "round") || is(function, "trunc") {
                 digits_to_leave(function);
             }
+            if is(function, "regexp_replace") {
+                literal_argument(function, 2, |text| text.replace('$', "$$").replace("\\&", "${0}"));
+            } else if is(function, "encode") {
+                literal_argument(function, 1, |format| format.to_lowercase().replace("base64", "base64pad"));
+            }
             if let Some((left, right)) = modulo(function) {
                 let op = BinaryOperator::Modulo;
                 let quotient = Expr::BinaryOp { left: Box::new(nested(left)), op, right: Box::new(nested(right)) };
@@ -81,6 +87,10 @@ pub(crate) fn spell(expr: &mut Expr) -> Result<()> {
             *expr = call(EXTRACT, vec![unit, time]);
         }
         Expr::Interval(_) => interval(expr),
+        Expr::Trim { .. } => trim(expr),
+        Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+            escape(pattern, escape_char)?;
+        }
         Expr::BinaryOp { .. } | Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::InList { .. } => spell_rows(expr)?,
         Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) => spell_rows(expr)?,
         Expr::Collate { collation, .. } => return Err(unknown(collation)),
@@ -246,7 +256,7 @@ pub(crate) fn union_of(values: &Values) -> Result<SetExpr> {
 }
 
 /// Whether an operand may stand twice: it is small, gives the same value twice, and repeats nothing itself.
-fn may_be_repeated(operand: &Expr) -> bool {
+pub(super) fn may_be_repeated(operand: &Expr) -> bool {
     let mut nodes = 0;
     let plain = walk::expressions(operand, |expr| {
         nodes += 1;
@@ -271,6 +281,64 @@ fn between(expr: &mut Expr) {
     let left = Expr::BinaryOp { left: value.clone(), op: low_op, right: low };
     let right = Expr::BinaryOp { left: value, op: high_op, right: high };
     *expr = nested(Expr::BinaryOp { left: Box::new(left), op: both, right: Box::new(right) });
+}
+
+/// Respells a literal among the arguments: in the replacement of `regexp_replace`, `$` is a dollar sign and `\&` what was
+/// found; what `encode` calls base64 is padded.
+fn literal_argument(function: &mut Function, at: usize, respelled: impl FnOnce(&str) -> String) {
+    let FunctionArguments::List(FunctionArgumentList { args, .. }) = &mut function.args else { return };
+    if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))) = args.get_mut(at)
+        && let Some(text) = string_literal(expr)
+    {
+        *expr = Expr::Value(Value::SingleQuotedString(respelled(text)).into());
+    }
+}
+
+/// `trim(LEADING 'x' FROM s)` → `ltrim(s, 'x')`.
+fn trim(expr: &mut Expr) {
+    let Expr::Trim { expr: value, trim_where, trim_what, trim_characters } = std::mem::replace(expr, null()) else {
+        return;
+    };
+    let function = match trim_where {
+        Some(TrimWhereField::Leading) => "ltrim",
+        Some(TrimWhereField::Trailing) => "rtrim",
+        Some(TrimWhereField::Both) | None => "btrim",
+    };
+    let mut arguments = vec![*value];
+    arguments.extend(trim_what.map(|what| *what));
+    arguments.extend(trim_characters.unwrap_or_default());
+    *expr = call(function, arguments);
+}
+
+/// `LIKE 'a!%' ESCAPE '!'` → `LIKE 'a\%'`: the planner knows the backslash alone.
+///
+/// # Errors
+/// 22025 for an escape that is no character, 0A000 for a pattern or an escape that is not a literal.
+fn escape(pattern: &mut Box<Expr>, escape: &mut Option<ValueWithSpan>) -> Result<()> {
+    let Some(given) = escape.take() else { return Ok(()) };
+    let (Value::SingleQuotedString(escape), Some(text)) = (given.value, string_literal(pattern)) else {
+        return Err(Error::unsupported(
+            "LIKE ... ESCAPE takes literals only",
+            "Write a backslash before % and _ in the pattern.",
+        ));
+    };
+    let mut escapes = escape.chars();
+    let (escape, None) = (escapes.next(), escapes.next()) else {
+        return Err(
+            Error::new("22025", "invalid escape string").with_hint("Escape string must be empty or one character.")
+        );
+    };
+    let (mut written, mut characters) = (String::with_capacity(text.len()), text.chars());
+    while let Some(character) = characters.next() {
+        let literal = if Some(character) == escape { characters.next() } else { None };
+        match literal.unwrap_or(character) {
+            plain @ ('%' | '_') if literal.is_none() => written.push(plain),
+            special @ ('%' | '_' | '\\') => written.extend(['\\', special]),
+            plain => written.push(plain),
+        }
+    }
+    **pattern = Expr::Value(Value::SingleQuotedString(written).into());
+    Ok(())
 }
 
 /// `a SIMILAR TO 'pattern'` → `a ~ 'regex'`.

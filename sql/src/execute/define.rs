@@ -114,10 +114,12 @@ impl Session {
             database.create_view(request, &flag, &progress)
         });
         match limits.bound(&mut backfill).await {
-            Ok(done) => {
-                done??;
-                Ok(())
-            }
+            Ok(done) => match done? {
+                Err(error @ millpond_engine::Error::ViewFailing { .. }) => Err(Error::from(error).with_hint(
+                    "The view was not created. Correct the row, or guard the expression: CASE WHEN x <> 0 THEN 1 / x END.",
+                )),
+                done => Ok(done.map(|_| ())?),
+            },
             Err(ended) => {
                 stop.store(true, Ordering::Relaxed);
                 // It may have finished before it saw the flag; then the view is there.

@@ -2,12 +2,13 @@
 //!
 //! - `x IS DISTINCT FROM y AND z` is `(x IS DISTINCT FROM y) AND z`; sqlparser takes all that follows as the operand;
 //! - `- 2 ^ 2` is `(- 2) ^ 2`: a sign binds tighter than every operator but `::`, `[]` and `.`;
+//! - `trim(TRAILING FROM x)` needs no characters;
 //! - strings with only white space and a new line between them are one.
 //!
 //! All else is sqlparser's, passed on.
 
 use crate::error::{Error, Result, position_of};
-use sqlparser::ast::{Expr, UnaryOperator};
+use sqlparser::ast::{Expr, TrimWhereField, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -33,7 +34,7 @@ impl Dialect for Postgres {
         let op = match parser.peek_token_ref().token {
             Token::Minus => UnaryOperator::Minus,
             Token::Plus => UnaryOperator::Plus,
-            _ => return None,
+            _ => return trim_of_blanks(parser),
         };
         parser.advance_token();
         let operand = parser.parse_subexpr(SIGN_PRECEDENCE);
@@ -207,6 +208,29 @@ impl Dialect for Postgres {
     fn supports_comment_optimizer_hint(&self) -> bool {
         GIVEN.supports_comment_optimizer_hint()
     }
+}
+
+/// `trim(LEADING FROM x)`, without the characters to be trimmed.
+fn trim_of_blanks(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    let keyword = |parser: &Parser<'_>, n| match parser.peek_nth_token(n).token {
+        Token::Word(word) if word.quote_style.is_none() => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    if keyword(parser, 0) != Keyword::TRIM || parser.peek_nth_token(1).token != Token::LParen {
+        return None;
+    }
+    let side = match (keyword(parser, 2), keyword(parser, 3)) {
+        (Keyword::LEADING, Keyword::FROM) => TrimWhereField::Leading,
+        (Keyword::TRAILING, Keyword::FROM) => TrimWhereField::Trailing,
+        (Keyword::BOTH, Keyword::FROM) => TrimWhereField::Both,
+        _ => return None,
+    };
+    (0..4).for_each(|_| parser.advance_token());
+    let value = parser.parse_expr().and_then(|expr| {
+        parser.expect_token(&Token::RParen)?;
+        Ok(Expr::Trim { expr: Box::new(expr), trim_where: Some(side), trim_what: None, trim_characters: None })
+    });
+    Some(value)
 }
 
 /// The tokens with strings that continue on the next line joined.

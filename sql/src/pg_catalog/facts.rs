@@ -5,7 +5,9 @@
 //!
 //! ```text
 //! bits 31..29   000 object   010 index   011 constraint   100 rule   101 default   11x function
-//! bits 28..0    the object's id; for a default: bits 28..12 the id, bits 11..0 the column's number; for a function: bits 29..12 the module's id, bits 11..0 the function's place in it
+//! bits 28..0    the object's id
+//!               default:  bits 28..12 the id, bits 11..0 the column's number
+//!               function: bits 29..12 the module's id, bits 11..0 the function's place in it
 //! ```
 
 use super::SessionInfo;

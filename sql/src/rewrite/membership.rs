@@ -9,33 +9,44 @@
 //!                                          ELSE false END
 //! ```
 //! The planner makes a join of IN, which tells no NULL from false. That is right where a row is kept if the condition is
-//! true: in WHERE and HAVING, below AND and OR, and of NOT IN below AND. Everywhere else it is a value.
+//! true: in WHERE and HAVING, below AND and OR, and of NOT IN below AND. Elsewhere in them and in SELECT lists it is a value.
+//! A NOT IN whose query names columns of the query around it asks about the rows that belong together, which the join does
+//! not: it is `NOT EXISTS (… AND (y = x) IS NOT FALSE)`.
 
-use super::subquery::{IsAggregate, aggregates, is_limited};
+use super::build::{number, unqualified};
+use super::subquery::{IsAggregate, aggregates, is_limited, is_plain};
+use super::using::qualifier;
 use crate::error::{Error, Result};
 use crate::parser::parse_query;
-use crate::walk::walk_mut;
+use crate::statement::folded;
+use crate::walk::{self, walk, walk_mut};
 use sqlparser::ast::{
     BinaryOperator, Expr, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, Statement, TableFactor,
-    UnaryOperator, Value, VisitorMut,
+    UnaryOperator, Value, Visit, Visitor, VisitorMut,
 };
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 const VALUE: &str = "value of IN";
 const ROWS: &str = "rows of IN";
 const AS_VALUE: &str = "SELECT CASE \
-    WHEN (SELECT count(*) FROM (SELECT 1) AS \"rows of IN\" (c) WHERE \"rows of IN\".c = \"value of IN\") > 0 THEN true \
-    WHEN (SELECT count(*) FROM (SELECT 1) AS \"rows of IN\" (c) WHERE \"rows of IN\".c IS NULL) > 0 THEN NULL \
-    WHEN \"value of IN\" IS NULL AND (SELECT count(*) FROM (SELECT 1) AS \"rows of IN\" (c)) > 0 THEN NULL \
+    WHEN (SELECT count(*) FROM (SELECT 1) AS \"rows of IN\" (\"row of IN\") WHERE \"rows of IN\".\"row of IN\" = \"value of IN\") > 0 THEN true \
+    WHEN (SELECT count(*) FROM (SELECT 1) AS \"rows of IN\" (\"row of IN\") WHERE \"rows of IN\".\"row of IN\" IS NULL) > 0 THEN NULL \
+    WHEN \"value of IN\" IS NULL AND (SELECT count(*) FROM (SELECT 1) AS \"rows of IN\" (\"row of IN\")) > 0 THEN NULL \
     ELSE false END";
+
+/// Nodes that the values of one statement may copy: each copies its operands, which may have values in them.
+const COPIED_NODES_MAX: usize = 20_000;
 
 /// Rewrites every such test of the statement.
 ///
 /// # Errors
-/// 0A000 for EXISTS of a query with OFFSET.
+/// 0A000 for EXISTS of a query with OFFSET, NOT IN that cannot be written out, and IN of an aggregate; 54001 for more than
+/// [`COPIED_NODES_MAX`].
 pub(super) fn rewrite(statement: &mut Statement, is_aggregate: IsAggregate<'_>) -> Result<()> {
     let spelled = walk_mut(statement, &mut Tests { is_aggregate });
-    let done = if spelled.is_continue() { walk_mut(statement, &mut Values) } else { spelled };
+    let done =
+        if spelled.is_continue() { walk_mut(statement, &mut Values { is_aggregate, nodes: 0 }) } else { spelled };
     match done {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
@@ -112,67 +123,194 @@ fn skips_rows(query: &Query) -> bool {
 }
 
 /// IN where it is a value.
-struct Values;
+struct Values<'a> {
+    is_aggregate: IsAggregate<'a>,
+    /// Copied so far.
+    nodes: usize,
+}
 
-impl VisitorMut for Values {
+impl VisitorMut for Values<'_> {
     type Break = Error;
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        match values_of(select) {
+        match self.of(select) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
     }
 }
 
-fn values_of(select: &mut Select) -> Result<()> {
-    for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
-            all_inside(expr)?;
+impl Values<'_> {
+    fn of(&mut self, select: &mut Select) -> Result<()> {
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                self.all_inside(expr)?;
+            }
+        }
+        for condition in select.selection.iter_mut().chain(&mut select.having) {
+            self.in_condition(condition, true)?;
+        }
+        Ok(())
+    }
+
+    /// `all`: the row is kept only if this is true, whatever else is.
+    fn in_condition(&mut self, expr: &mut Expr, all: bool) -> Result<()> {
+        match expr {
+            Expr::Nested(inner) => self.in_condition(inner, all),
+            Expr::BinaryOp { left, op: op @ (BinaryOperator::And | BinaryOperator::Or), right } => {
+                let all = all && *op == BinaryOperator::And;
+                self.in_condition(left, all)?;
+                self.in_condition(right, all)
+            }
+            Expr::UnaryOp { op: UnaryOperator::Not, expr: inner } if all => match plain_in(inner) {
+                Some((value, subquery)) => {
+                    *expr = Expr::InSubquery { expr: value, subquery, negated: true };
+                    self.in_condition(expr, all)
+                }
+                None => self.all_inside(expr),
+            },
+            Expr::InSubquery { expr: value, subquery, negated: true } if all && is_correlated(subquery) => {
+                *expr = self.not_exists(value, subquery)?;
+                Ok(())
+            }
+            Expr::InSubquery { expr: value, negated, .. } if all || !*negated => self.all_inside(value),
+            other => self.all_inside(other),
         }
     }
-    for condition in select.selection.iter_mut().chain(&mut select.having) {
-        in_condition(condition, true)?;
-    }
-    Ok(())
-}
 
-/// `all`: the row is kept only if this is true, whatever else is.
-fn in_condition(expr: &mut Expr, all: bool) -> Result<()> {
-    match expr {
-        Expr::Nested(inner) => in_condition(inner, all),
-        Expr::BinaryOp { left, op: op @ (BinaryOperator::And | BinaryOperator::Or), right } => {
-            let all = all && *op == BinaryOperator::And;
-            in_condition(left, all)?;
-            in_condition(right, all)
+    /// Makes values of all IN of an expression; those inside its subqueries are theirs.
+    fn all_inside(&mut self, expr: &mut Expr) -> Result<()> {
+        match walk_mut(expr, &mut Inside { depth: 0, values: self }) {
+            ControlFlow::Break(error) => Err(error),
+            ControlFlow::Continue(()) => Ok(()),
         }
-        Expr::InSubquery { expr: value, negated, .. } if all || !*negated => all_inside(value),
-        Expr::UnaryOp { op: UnaryOperator::Not, expr: inner } if all && is_plain_in(inner) => Ok(()),
-        other => all_inside(other),
+    }
+
+    fn as_value(&mut self, value: &Expr, rows: &Query) -> Result<Expr> {
+        if self.aggregates(value) {
+            return Err(Error::unsupported(
+                "IN (query) of an aggregate is not supported here",
+                "Compute the aggregate in a subquery in FROM.",
+            ));
+        }
+        self.nodes += 3 * (nodes(value) + nodes(rows));
+        if self.nodes > COPIED_NODES_MAX {
+            return Err(Error::new("54001", "IN (query) is nested too deeply").with_hint("Use a join."));
+        }
+        let mut template = parse_query(AS_VALUE)?;
+        let select = crate::dml::select_of(&mut template)?;
+        let Some(SelectItem::UnnamedExpr(expr)) = select.projection.first_mut() else {
+            return Err(Error::internal("not a CASE"));
+        };
+        let _ = walk_mut(expr, &mut Filled { value, rows });
+        Ok(Expr::Nested(Box::new(std::mem::replace(expr, Expr::Value(Value::Null.into())))))
+    }
+
+    fn aggregates(&self, value: &Expr) -> bool {
+        let is_aggregate = |e: &Expr| match e {
+            Expr::Function(call) => {
+                call.over.is_none()
+                    && unqualified(&call.name, "pg_catalog").is_some_and(|name| (self.is_aggregate)(&name))
+            }
+            _ => false,
+        };
+        let found = |e: &Expr| if is_aggregate(e) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        walk::expressions(value, found).is_break()
+    }
+
+    /// `NOT EXISTS (SELECT 1 FROM … WHERE … AND (y = value) IS NOT FALSE)`. Columns of the value must say whose they are: the
+    /// query may have others of the same name.
+    fn not_exists(&self, value: &Expr, query: &Query) -> Result<Expr> {
+        let refused = || {
+            Error::unsupported(
+                "NOT IN over a query that names columns of the query around it is not supported here",
+                "Write NOT EXISTS (SELECT 1 FROM ... WHERE y = x), or name the table: t.x NOT IN (SELECT y FROM ...).",
+            )
+        };
+        let bare = |e: &Expr| match e {
+            Expr::Identifier(_) | Expr::Subquery(_) | Expr::Exists { .. } => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        let mut query = query.clone();
+        query.order_by = None;
+        let limited = is_limited(&query);
+        let SetExpr::Select(select) = &mut *query.body else { return Err(refused()) };
+        let plain = is_plain(select, self.is_aggregate) && !limited;
+        if !plain || walk::expressions(value, bare).is_break() {
+            return Err(refused());
+        }
+        let Some(SelectItem::UnnamedExpr(column) | SelectItem::ExprWithAlias { expr: column, .. }) =
+            select.projection.pop()
+        else {
+            return Err(refused());
+        };
+        let equal = Expr::BinaryOp {
+            left: Box::new(Expr::Nested(Box::new(column))),
+            op: BinaryOperator::Eq,
+            right: Box::new(Expr::Nested(Box::new(value.clone()))),
+        };
+        let may_be = Expr::IsNotFalse(Box::new(Expr::Nested(Box::new(equal))));
+        select.projection = vec![SelectItem::UnnamedExpr(number(1))];
+        select.selection = Some(match select.selection.take() {
+            Some(given) => Expr::BinaryOp {
+                left: Box::new(Expr::Nested(Box::new(given))),
+                op: BinaryOperator::And,
+                right: Box::new(may_be),
+            },
+            None => may_be,
+        });
+        Ok(Expr::Exists { subquery: Box::new(query), negated: true })
     }
 }
 
-fn is_plain_in(expr: &Expr) -> bool {
+/// `x IN (query)`, in parentheses or not.
+fn plain_in(expr: &Expr) -> Option<(Box<Expr>, Box<Query>)> {
     match expr {
-        Expr::Nested(inner) => is_plain_in(inner),
-        Expr::InSubquery { negated, .. } => !negated,
+        Expr::Nested(inner) => plain_in(inner),
+        Expr::InSubquery { expr, subquery, negated: false } => Some((expr.clone(), subquery.clone())),
+        _ => None,
+    }
+}
+
+/// Whether a query names a column of a relation that is not its own. A bare name counts as its own.
+fn is_correlated(query: &Query) -> bool {
+    let mut own = Names(HashSet::new());
+    let _ = walk(query, &mut own);
+    let of_another = |e: &Expr| match e {
+        Expr::CompoundIdentifier(parts) => parts.len() > 1 && !own.0.contains(&folded(&parts[parts.len() - 2])),
         _ => false,
+    };
+    walk::expressions(query, |e| if of_another(e) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        .is_break()
+}
+
+/// Names that relations have in any FROM of a query.
+struct Names(HashSet<String>);
+
+impl Visitor for Names {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        self.0.extend(qualifier(factor).as_ref().map(folded));
+        ControlFlow::Continue(())
     }
 }
 
-/// Makes values of all IN of an expression; those inside its subqueries are theirs.
-fn all_inside(expr: &mut Expr) -> Result<()> {
-    match walk_mut(expr, &mut Inside { depth: 0 }) {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+fn nodes(node: &impl Visit) -> usize {
+    let mut nodes = 0;
+    let _ = walk::expressions(node, |_| {
+        nodes += 1;
+        ControlFlow::<()>::Continue(())
+    });
+    nodes
 }
 
-struct Inside {
+struct Inside<'a, 'b> {
     depth: usize,
+    values: &'a mut Values<'b>,
 }
 
-impl VisitorMut for Inside {
+impl VisitorMut for Inside<'_, '_> {
     type Break = Error;
 
     fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
@@ -189,7 +327,7 @@ impl VisitorMut for Inside {
         if self.depth == 0
             && let Expr::InSubquery { expr: value, subquery, negated } = expr
         {
-            match as_value(value, subquery) {
+            match self.values.as_value(value, subquery) {
                 Ok(found) if *negated => *expr = Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(found) },
                 Ok(found) => *expr = found,
                 Err(error) => return ControlFlow::Break(error),
@@ -197,16 +335,6 @@ impl VisitorMut for Inside {
         }
         ControlFlow::Continue(())
     }
-}
-
-fn as_value(value: &Expr, rows: &Query) -> Result<Expr> {
-    let mut template = parse_query(AS_VALUE)?;
-    let select = crate::dml::select_of(&mut template)?;
-    let Some(SelectItem::UnnamedExpr(expr)) = select.projection.first_mut() else {
-        return Err(Error::internal("not a CASE"));
-    };
-    let _ = walk_mut(expr, &mut Filled { value, rows });
-    Ok(Expr::Nested(Box::new(std::mem::replace(expr, Expr::Value(Value::Null.into())))))
 }
 
 /// Puts the operands into [`AS_VALUE`]. After the visit of a place, so that what has been put there is not visited.

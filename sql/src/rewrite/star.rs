@@ -40,6 +40,21 @@ pub(super) fn write_out(select: &mut Select, catalog: &Catalog, local: &HashSet<
     Ok(())
 }
 
+/// The columns that the select's one FROM item merges, and what they are; `None` where that cannot be told.
+pub(super) fn values(select: &Select, catalog: &Catalog, local: &HashSet<String>) -> Option<Vec<(Ident, Expr)>> {
+    let [from] = select.from.as_slice() else { return None };
+    if !merges(from) {
+        return None;
+    }
+    let joined = Joined::of(from, catalog, local)?;
+    // A name that another relation has too is left to the planner, which calls it ambiguous.
+    let is_shown = |name: &str| {
+        joined.sides.iter().any(|side| !side.hides(name) && side.columns.iter().flatten().any(|column| column == name))
+    };
+    let merged = joined.merged.iter().filter(|merged| !is_shown(&folded(&merged.name)));
+    Some(merged.map(|merged| (merged.name.clone(), merged.value())).collect())
+}
+
 fn unknown() -> Error {
     Error::unsupported(
         "* over NATURAL JOIN, or several JOIN ... USING, of subqueries is not supported",
@@ -137,10 +152,15 @@ impl Joined {
     }
 
     fn items(&self) -> Vec<SelectItem> {
-        let column = |of: &Merged| Expr::CompoundIdentifier(vec![of.qualifier.clone(), of.name.clone()]);
-        let merged = self.merged.iter().map(|merged| SelectItem::UnnamedExpr(column(merged)));
+        let merged = self.merged.iter().map(|merged| SelectItem::UnnamedExpr(merged.value()));
         let sides = self.sides.iter().filter(|side| side.shows_any());
         merged.chain(sides.map(|side| others(&side.qualifier, &side.hidden))).collect()
+    }
+}
+
+impl Merged {
+    fn value(&self) -> Expr {
+        Expr::CompoundIdentifier(vec![self.qualifier.clone(), self.name.clone()])
     }
 }
 

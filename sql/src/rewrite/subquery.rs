@@ -146,7 +146,7 @@ fn limit_alone(query: &Query) -> Option<String> {
 }
 
 /// A select over rows as they come: one column, no groups, no windows, nothing removed.
-fn is_plain(select: &Select, is_aggregate: IsAggregate<'_>) -> bool {
+pub(super) fn is_plain(select: &Select, is_aggregate: IsAggregate<'_>) -> bool {
     let mut calls = Calls { depth: 0, is_aggregate, aggregates: Vec::new(), windows: false };
     let _ = walk(&select.projection, &mut calls);
     !select.from.is_empty()
@@ -205,7 +205,11 @@ fn outer_condition(query: &mut Query) -> Option<Expr> {
     }
     let mut all = Vec::new();
     conjuncts(select.selection.take()?, &mut all);
-    let (outer, inner): (Vec<Expr>, Vec<Expr>) = all.into_iter().partition(|expr| asks_others_only(expr, &own));
+    let (mut outer, mut inner): (Vec<Expr>, Vec<Expr>) = all.into_iter().partition(|expr| asks_others_only(expr, &own));
+    if !inner.iter().any(|expr| asks_others(expr, &own)) {
+        // Without it the query would be run whether it is true or not.
+        inner.append(&mut outer);
+    }
     let joined = |exprs: Vec<Expr>| {
         exprs.into_iter().reduce(|left, right| Expr::BinaryOp {
             left: Box::new(left),
@@ -240,6 +244,16 @@ fn asks_others_only(expr: &Expr, own: &[String]) -> bool {
         _ => ControlFlow::Continue(()),
     });
     asks && flow.is_continue()
+}
+
+/// Whether there is a column that is said to be of another relation than `own`.
+fn asks_others(expr: &Expr, own: &[String]) -> bool {
+    let of_another = |e: &Expr| match e {
+        Expr::CompoundIdentifier(parts) => parts.len() > 1 && !own.contains(&folded(&parts[parts.len() - 2])),
+        _ => false,
+    };
+    walk::expressions(expr, |e| if of_another(e) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        .is_break()
 }
 
 fn conditional(condition: Expr, value: Expr) -> Expr {

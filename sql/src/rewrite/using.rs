@@ -1,4 +1,4 @@
-//! RIGHT and FULL JOIN … USING: the merged column has the value of the side that has a row.
+//! JOIN … USING: what a merged column is. Of a RIGHT or FULL JOIN it has the value of the side that has a row.
 //!
 //! The planner takes it from the left side, which is NULL where only the right one has a row. So it is written out:
 //!
@@ -47,14 +47,12 @@ impl VisitorMut for Merger<'_> {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.local.extend(query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| folded(&cte.alias.name)));
         if let SetExpr::Select(select) = query.body.as_mut()
-            && let Some(merged) = take_using(select)
+            && let Some(values) = self.values(select)
+            && let Some(OrderByKind::Expressions(order)) = query.order_by.as_mut().map(|order| &mut order.kind)
         {
-            merged.write_out(select);
-            if let Some(OrderByKind::Expressions(order)) = query.order_by.as_mut().map(|order| &mut order.kind) {
-                let by_output = |expr: &Expr| matches!(expr, Expr::Identifier(name) if has_alias(select, name));
-                for by in order.iter_mut().filter(|by| !by_output(&by.expr)) {
-                    let _ = walk_mut(by, &mut Columns { merged: &merged, depth: 0 });
-                }
+            let by_output = |expr: &Expr| matches!(expr, Expr::Identifier(name) if has_alias(select, name));
+            for by in order.iter_mut().filter(|by| !by_output(&by.expr)) {
+                let _ = walk_mut(by, &mut Columns { values: &values, depth: 0 });
             }
         }
         ControlFlow::Continue(())
@@ -63,12 +61,46 @@ impl VisitorMut for Merger<'_> {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         if let Some(merged) = take_using(select) {
             merged.write_out(select);
+        } else if let Err(error) = star::write_out(select, self.catalog, &self.local) {
+            return ControlFlow::Break(error);
+        } else if let Some(values) = star::values(select, self.catalog, &self.local) {
+            put_in(select, &values);
         }
-        match star::write_out(select, self.catalog, &self.local) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
+        ControlFlow::Continue(())
+    }
+}
+
+impl Merger<'_> {
+    /// The merged columns of a select and what they are. It is written out by the visit of it.
+    fn values(&self, select: &Select) -> Option<Vec<(Ident, Expr)>> {
+        match take_using(&mut select.clone()) {
+            Some(merged) => Some(merged.values()),
+            None => star::values(select, self.catalog, &self.local),
         }
     }
+}
+
+/// Puts the values of merged columns where they are named without a table.
+fn put_in(select: &mut Select, values: &[(Ident, Expr)]) {
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(Expr::Identifier(name)) = item
+            && let Some(value) = value_of(values, name)
+        {
+            *item = SelectItem::ExprWithAlias { expr: value, alias: name.clone() };
+        }
+    }
+    let mut columns = Columns { values, depth: 0 };
+    let _ = walk_mut(&mut select.projection, &mut columns);
+    let _ = walk_mut(&mut select.selection, &mut columns);
+    let _ = walk_mut(&mut select.group_by, &mut columns);
+    let _ = walk_mut(&mut select.having, &mut columns);
+    for join in select.from.iter_mut().flat_map(|from| &mut from.joins) {
+        let _ = walk_mut(&mut join.join_operator, &mut columns);
+    }
+}
+
+fn value_of(values: &[(Ident, Expr)], name: &Ident) -> Option<Expr> {
+    values.iter().find(|(column, _)| folded(column) == folded(name)).map(|(_, value)| value.clone())
 }
 
 /// The columns that USING merges.
@@ -134,6 +166,10 @@ impl Merged {
         SelectItem::ExprWithAlias { expr: self.value(column), alias: column.clone() }
     }
 
+    fn values(&self) -> Vec<(Ident, Expr)> {
+        self.columns.iter().map(|column| (column.clone(), self.value(column))).collect()
+    }
+
     fn write_out(&self, select: &mut Select) {
         let mut items = Vec::with_capacity(select.projection.len());
         for item in std::mem::take(&mut select.projection) {
@@ -142,20 +178,11 @@ impl Merged {
                     items.extend(self.columns.iter().map(|column| self.named(column)));
                     items.extend([others(&self.left, &self.columns), others(&self.right, &self.columns)]);
                 }
-                SelectItem::UnnamedExpr(Expr::Identifier(name)) if self.holds(&name) => items.push(self.named(&name)),
                 other => items.push(other),
             }
         }
         select.projection = items;
-        let mut columns = Columns { merged: self, depth: 0 };
-        let _ = walk_mut(&mut select.projection, &mut columns);
-        let _ = walk_mut(&mut select.selection, &mut columns);
-        let _ = walk_mut(&mut select.group_by, &mut columns);
-        let _ = walk_mut(&mut select.having, &mut columns);
-    }
-
-    fn holds(&self, name: &Ident) -> bool {
-        self.columns.iter().any(|column| folded(column) == folded(name))
+        put_in(select, &self.values());
     }
 }
 
@@ -172,7 +199,7 @@ pub(super) fn others(table: &Ident, hidden: &[Ident]) -> SelectItem {
 /// Writes out the merged columns where they are named without a table; not inside subqueries, where the name may mean
 /// something else.
 struct Columns<'a> {
-    merged: &'a Merged,
+    values: &'a [(Ident, Expr)],
     depth: usize,
 }
 
@@ -192,9 +219,9 @@ impl VisitorMut for Columns<'_> {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::Identifier(name) = expr
             && self.depth == 0
-            && self.merged.holds(name)
+            && let Some(value) = value_of(self.values, name)
         {
-            *expr = self.merged.value(name);
+            *expr = value;
         }
         ControlFlow::Continue(())
     }

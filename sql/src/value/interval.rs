@@ -35,6 +35,7 @@ pub(super) fn parse_interval(text: &str) -> Option<Interval> {
 
 impl Sum {
     fn add_words(&mut self, text: &str) -> Option<()> {
+        let text = apart(text.strip_prefix('@').unwrap_or(text));
         let mut words = text.split_ascii_whitespace().peekable();
         words.peek()?;
         while let Some(word) = words.next() {
@@ -150,6 +151,20 @@ fn signed(text: &str) -> (i128, &str) {
     }
 }
 
+/// `1h30m` as `1h 30m`.
+fn apart(text: &str) -> String {
+    let mut words = String::with_capacity(text.len() + 8);
+    let mut after_letter = false;
+    for character in text.chars() {
+        if after_letter && !character.is_ascii_alphabetic() {
+            words.push(' ');
+        }
+        words.push(character);
+        after_letter = character.is_ascii_alphabetic();
+    }
+    words
+}
+
 /// A decimal number in millionths; further digits are rounded.
 fn millionths(text: &str) -> Option<i128> {
     let (sign, text) = signed(text);
@@ -212,6 +227,8 @@ mod tests {
             ("1.5 months", 1, 15, 0),
             ("1.5 years", 18, 0, 0),
             ("2weeks", 0, 14, 0),
+            ("1h30m", 0, 0, 5400 * second),
+            ("@ 1 minute", 0, 0, 60 * second),
             ("5", 0, 0, 5 * second),
             ("1500 ms", 0, 0, 1_500_000),
             ("1 century", 1200, 0, 0),
