@@ -180,7 +180,7 @@ impl Values<'_> {
 
     /// Makes values of all IN of an expression; those inside its subqueries are theirs.
     fn all_inside(&mut self, expr: &mut Expr) -> Result<()> {
-        match walk_mut(expr, &mut Inside { depth: 0, values: self }) {
+        match walk_mut(expr, &mut Inside { depth: 0, aggregates: 0, values: self }) {
             ControlFlow::Break(error) => Err(error),
             ControlFlow::Continue(()) => Ok(()),
         }
@@ -206,15 +206,19 @@ impl Values<'_> {
         Ok(Expr::Nested(Box::new(std::mem::replace(expr, Expr::Value(Value::Null.into())))))
     }
 
-    fn aggregates(&self, value: &Expr) -> bool {
-        let is_aggregate = |e: &Expr| match e {
+    fn is_aggregate_call(&self, expr: &Expr) -> bool {
+        match expr {
             Expr::Function(call) => {
                 call.over.is_none()
                     && unqualified(&call.name, "pg_catalog").is_some_and(|name| (self.is_aggregate)(&name))
             }
             _ => false,
-        };
-        let found = |e: &Expr| if is_aggregate(e) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        }
+    }
+
+    fn aggregates(&self, value: &Expr) -> bool {
+        let found =
+            |e: &Expr| if self.is_aggregate_call(e) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         walk::expressions(value, found).is_break()
     }
 
@@ -307,6 +311,8 @@ fn nodes(node: &impl Visit) -> usize {
 
 struct Inside<'a, 'b> {
     depth: usize,
+    /// Aggregates around the expression visited.
+    aggregates: usize,
     values: &'a mut Values<'b>,
 }
 
@@ -323,10 +329,22 @@ impl VisitorMut for Inside<'_, '_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        self.aggregates += usize::from(self.values.is_aggregate_call(expr));
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        self.aggregates -= usize::from(self.values.is_aggregate_call(expr));
         if self.depth == 0
             && let Expr::InSubquery { expr: value, subquery, negated } = expr
         {
+            if self.aggregates > 0 {
+                return ControlFlow::Break(Error::unsupported(
+                    "IN (query) inside an aggregate is not supported",
+                    "Compute it in a subquery in FROM, and aggregate that.",
+                ));
+            }
             match self.values.as_value(value, subquery) {
                 Ok(found) if *negated => *expr = Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(found) },
                 Ok(found) => *expr = found,
