@@ -158,3 +158,5 @@ SELECT x, NOT (b AND x IN (5, 6, 7, 8)) FROM (SELECT x, x IN (1, 2, 3, 4) AS b F
 SELECT (random(), 1) IN ((0.3, 1), (0.7, 1))
 -- differs: 0A000
 SELECT bool_or(x IN (SELECT 5)) FROM (VALUES (1)) v(x)
+SELECT x FROM (SELECT x, y FROM (VALUES (2, 2), (1, NULL), (4, 4)) c(x, y) WHERE x NOT IN (NULL, y, 2)) t WHERE x IN (1, x, 2)
+SELECT x FROM (SELECT x FROM (VALUES (1), (2), (3)) c(x) WHERE x NOT IN (2, 5)) t WHERE x IN (1, 2, 3) AND x IN (3, 4) ORDER BY 1

@@ -1,12 +1,12 @@
 //! A value that is the same and that the optimiser does not see through.
 //!
 //! - `x IN (1, 2) AND x IN (3)` is not "false": of NULL it is NULL. DataFusion merges lists over one expression as if there
-//!   was no NULL, so all but the first of a condition ask for `same_value(x)`, and all outside conditions, which may yet be
-//!   put into another expression. The tag keeps them apart: it is made of the list.
+//!   was no NULL, so all but the first of a condition ask for `same_value(x)`, and so do lists with NULL or columns in
+//!   them, and all outside conditions: those may yet be put beside others. The tag keeps them apart: it is made of the list.
 //! - A scalar subquery may have no row and then is NULL, whatever its column says: `nullable_value(column)`.
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{
@@ -61,18 +61,13 @@ impl ScalarUDFImpl for Same {
 
 /// Keeps lists over one expression apart.
 pub(super) fn lists_apart(expr: Expr, is_condition: bool) -> Result<Transformed<Expr>> {
-    let most = usize::from(is_condition);
-    let mut lists = 0;
-    expr.apply(|e| {
-        lists += usize::from(matches!(e, Expr::InList(_)));
-        Ok(if lists > most { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    if lists <= most {
+    let has_lists = expr.exists(|e| Ok(matches!(e, Expr::InList(_))))?;
+    if !has_lists {
         return Ok(Transformed::no(expr));
     }
     let mut seen: Vec<Expr> = Vec::new();
     expr.transform_up(|e| match e {
-        Expr::InList(list) if !is_condition || seen.contains(&list.expr) => {
+        Expr::InList(list) if !is_condition || !is_constant(&list) || seen.contains(&list.expr) => {
             let mut tag = DefaultHasher::new();
             (&list.list, list.negated).hash(&mut tag);
             let value = Box::new(same(*list.expr, false, tag.finish()));
@@ -84,6 +79,19 @@ pub(super) fn lists_apart(expr: Expr, is_condition: bool) -> Result<Transformed<
         }
         other => Ok(Transformed::no(other)),
     })
+}
+
+/// Whether a list is of values, none of them NULL. Such lists of different conditions may be merged: both must be true.
+fn is_constant(list: &InList) -> bool {
+    fn is_value(expr: &Expr) -> bool {
+        match expr {
+            Expr::Literal(value, _) => !value.is_null(),
+            Expr::Cast(cast) => is_value(&cast.expr),
+            Expr::Negative(number) => is_value(number),
+            _ => false,
+        }
+    }
+    list.list.iter().all(is_value)
 }
 
 /// A scalar subquery whose column says that it may be NULL, unless it always has a row.
