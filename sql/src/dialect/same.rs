@@ -1,7 +1,7 @@
 //! A value that is the same and that the optimiser does not see through.
 //!
-//! - `x IN (1, 2) AND x IN (3)` is not "false": of NULL it is NULL. DataFusion merges lists over one expression as if there
-//!   was no NULL, so all but the first of a condition ask for `same_value(x)`, and so do lists with NULL or columns in
+//! - `x IN (1, 2) AND x IN (3)` is not "false": of NULL it is NULL. DataFusion merges lists over one expression as if
+//!   there was no NULL, so all but the first of a condition ask for `same_value(x)`, and so do lists with NULL or columns in
 //!   them, and all outside conditions: those may yet be put beside others. The tag keeps them apart: it is made of the list.
 //! - A scalar subquery may have no row and then is NULL, whatever its column says: `nullable_value(column)`.
 
