@@ -3,6 +3,8 @@
 //! What all statements share (functions, rules, memory pool) is built once per process in [`Base`]; a [`Planner`] adds
 //! what one statement sees: the catalog or snapshot, module functions, the system catalogs.
 
+mod optimizer;
+
 use crate::dialect;
 use crate::error::{Error, Result};
 use crate::parameters::declared_type;
@@ -26,8 +28,6 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -76,7 +76,7 @@ impl Base {
         options.execution.time_zone = Some("UTC".to_owned());
         // DataFusion's two notions of what `x IS TRUE` says about NULL differ.
         options.execution.skip_physical_aggregate_schema_check = true;
-        // Filters of operators are found by name: see physical_rules().
+        // Filters of operators are found by name: see optimizer::physical_rules().
         options.optimizer.enable_dynamic_filter_pushdown = false;
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(QUERY_MEMORY_BYTES_MAX)))
@@ -86,7 +86,8 @@ impl Base {
             .with_runtime_env(runtime)
             .with_default_features()
             .with_type_planner(Arc::new(SqlTypes))
-            .with_physical_optimizer_rules(physical_rules())
+            .with_optimizer_rules(optimizer::logical_rules()?)
+            .with_physical_optimizer_rules(optimizer::physical_rules())
             .with_analyzer_rules(dialect::analyzer_rules())
             .with_query_planner(Arc::new(dialect::GuardedPlanner))
             .build();
@@ -98,15 +99,6 @@ impl Base {
     pub(crate) fn state(&self) -> &SessionState {
         &self.state
     }
-}
-
-/// All but those that push filters of a physical plan down: below a projection they look columns up by name, and take a
-/// column of the other side of a join that is called the same. The filters of the logical plan have been pushed down
-/// before, into the scans.
-fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let mut rules = PhysicalOptimizer::new().rules;
-    rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));
-    rules
 }
 
 /// What a statement reads from.
@@ -266,8 +258,10 @@ async fn physical(state: &SessionState, plan: &LogicalPlan) -> Result<(LogicalPl
 /// Whether a statement reads an object of the database (and so needs a snapshot).
 pub(crate) fn reads_objects(catalog: &Catalog, statement: &Statement) -> bool {
     let named = walk::relations(statement, |name| match name.0.last().and_then(ObjectNamePart::as_ident).map(folded) {
-        // The relation of TUMBLE is an argument, before the rewrite.
-        Some(name) if name == "tumble" || catalog.get(&name).is_some() => ControlFlow::Break(()),
+        // The relation of TUMBLE and HOP is an argument, before the rewrite.
+        Some(name) if matches!(name.as_str(), "tumble" | "hop") || catalog.get(&name).is_some() => {
+            ControlFlow::Break(())
+        }
         _ => ControlFlow::Continue(()),
     });
     named.is_break()

@@ -69,3 +69,13 @@ SELECT a.id FROM (VALUES (1), (3)) a(id) JOIN (VALUES (1), (3)) b(id) USING (id)
 SELECT id, count(*) FROM (VALUES (1), (3)) a(id) JOIN (VALUES (1), (3), (3)) b(id) USING (id) GROUP BY id HAVING id > 0 ORDER BY id DESC
 SELECT id + 1 AS n FROM (VALUES (1), (3)) a(id) NATURAL JOIN (VALUES (1), (3)) b(id) ORDER BY id DESC
 SELECT a.id FROM (VALUES (1), (3)) a(id) JOIN (VALUES (1), (3)) b(id) USING (id) JOIN (VALUES (2)) c(z) ON id > c.z
+
+-- What DataFusion's optimiser gets wrong: sql/src/planner/optimizer.rs.
+SELECT t1.x, t2.y, t3.z FROM (VALUES (1,1),(NULL,NULL)) t1(x,y) CROSS JOIN (VALUES (1,1),(NULL,NULL)) t2(x,y) JOIN (VALUES (1),(NULL)) t3(z) ON t1.x = t3.z AND t1.x IS NOT DISTINCT FROM t2.y ORDER BY 1
+SELECT t1.x, t2.z FROM (VALUES (1,2)) t1(id,x) RIGHT JOIN (VALUES (1),(2)) t2(z) ON t1.id = t2.z AND t1.x IN (SELECT t3.id FROM (VALUES (2)) t3(id) WHERE false) ORDER BY 2
+SELECT t1.x, t2.z FROM (VALUES (1,2),(2,NULL)) t1(id,x) RIGHT JOIN (VALUES (1),(2)) t2(z) ON t1.id = t2.z AND t1.x NOT IN (SELECT t3.id FROM (VALUES (2)) t3(id) WHERE false) ORDER BY 2
+SELECT t2.x, (NOT (t1.z = t2.id) OR t2.x < t1.z) FROM (VALUES (1,2,3),(2,NULL,4)) t1(id,x,z) FULL JOIN (VALUES (2,1),(3,NULL)) t2(id,x) ON t1.x = t2.id WHERE t1.x IS NULL ORDER BY 1, 2
+SELECT t2.x, (NOT (t1.id = t2.id) OR t2.x < t1.id) FROM (VALUES (1,2),(2,NULL)) t1(id,x) FULL JOIN (VALUES (2,1),(3,5)) t2(id,x) ON t1.x = t2.id WHERE t1.x IS NULL ORDER BY 1, 2
+SELECT l.id, r.id FROM (VALUES (1,1,1),(2,2,NULL)) l(id,k,x) LEFT JOIN (VALUES (1,1,1),(2,2,NULL)) r(id,k,y) ON l.k IS NOT DISTINCT FROM r.k WHERE l.x = r.y
+SELECT id FROM (VALUES (1),(2),(3)) t(id) WHERE nullif(id, 1) NOT IN (SELECT u.id FROM (VALUES (2)) u(id)) ORDER BY 1
+SELECT id FROM (VALUES (1),(2),(3)) t(id) WHERE nullif(id, 1) NOT IN (SELECT u.id FROM (VALUES (2)) u(id) WHERE u.id > 5) ORDER BY 1

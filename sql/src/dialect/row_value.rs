@@ -10,8 +10,9 @@
 
 use super::spelling::may_be_repeated;
 use crate::error::{Error, Result};
+use crate::rewrite::build::{all_of, any_of, binary};
 use crate::walk;
-use sqlparser::ast::{BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator, Value};
+use sqlparser::ast::{BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator};
 use std::ops::ControlFlow;
 
 /// Rows that IN compares with.
@@ -128,31 +129,4 @@ fn in_list(value: &[Expr], list: &[Expr], negated: bool) -> Result<Expr> {
     };
     let found = any_of(list.iter().map(equal).collect::<Result<_>>()?);
     Ok(if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(found) } } else { found })
-}
-
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
-}
-
-fn all_of(exprs: Vec<Expr>) -> Expr {
-    joined(exprs, &BinaryOperator::And)
-}
-
-fn any_of(exprs: Vec<Expr>) -> Expr {
-    joined(exprs, &BinaryOperator::Or)
-}
-
-fn joined(exprs: Vec<Expr>, operator: &BinaryOperator) -> Expr {
-    // Pairwise, so that a long list does not nest deeply.
-    let mut exprs = exprs;
-    while exprs.len() > 1 {
-        let mut rest = std::mem::take(&mut exprs).into_iter();
-        while let Some(left) = rest.next() {
-            exprs.push(match rest.next() {
-                Some(right) => Expr::Nested(Box::new(binary(left, operator.clone(), right))),
-                None => left,
-            });
-        }
-    }
-    Expr::Nested(Box::new(exprs.pop().unwrap_or(Expr::Value(Value::Boolean(*operator == BinaryOperator::And).into()))))
 }

@@ -1,8 +1,8 @@
 //! Small pieces of syntax trees, and looks into them.
 
 use sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, Value,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
 };
 
 /// The last part of a name that is bare or in `schema`, in lowercase.
@@ -58,4 +58,33 @@ pub(crate) fn text(value: &str) -> Expr {
 
 pub(crate) fn number(value: u32) -> Expr {
     Expr::value(Value::Number(value.to_string(), false))
+}
+
+pub(crate) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+/// The conditions in one; true if there are none.
+pub(crate) fn all_of(exprs: Vec<Expr>) -> Expr {
+    joined(exprs, &BinaryOperator::And)
+}
+
+/// The conditions in one; false if there are none.
+pub(crate) fn any_of(exprs: Vec<Expr>) -> Expr {
+    joined(exprs, &BinaryOperator::Or)
+}
+
+fn joined(exprs: Vec<Expr>, operator: &BinaryOperator) -> Expr {
+    // Pairwise, so that a long list does not nest deeply.
+    let mut exprs = exprs;
+    while exprs.len() > 1 {
+        let mut rest = std::mem::take(&mut exprs).into_iter();
+        while let Some(left) = rest.next() {
+            exprs.push(match rest.next() {
+                Some(right) => Expr::Nested(Box::new(binary(left, operator.clone(), right))),
+                None => left,
+            });
+        }
+    }
+    Expr::Nested(Box::new(exprs.pop().unwrap_or(Expr::Value(Value::Boolean(*operator == BinaryOperator::And).into()))))
 }

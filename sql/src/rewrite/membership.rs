@@ -13,7 +13,7 @@
 //! A NOT IN whose query names columns of the query around it asks about the rows that belong together, which the join does
 //! not: it is `NOT EXISTS (… AND (y = x) IS NOT FALSE)`.
 
-use super::build::{number, unqualified};
+use super::build::{all_of, any_of, binary, number, unqualified};
 use super::subquery::{IsAggregate, aggregates, is_limited, is_plain};
 use super::using::qualifier;
 use crate::error::{Error, Result};
@@ -173,8 +173,33 @@ impl Values<'_> {
                 *expr = self.not_exists(value, subquery)?;
                 Ok(())
             }
-            Expr::InSubquery { expr: value, negated, .. } if all || !*negated => self.all_inside(value),
+            Expr::InSubquery { expr: value, subquery, negated: true } if all => {
+                self.all_inside(value)?;
+                if !is_column(value) && !skips_rows(subquery) {
+                    *expr = self.told_of_null(expr)?;
+                }
+                Ok(())
+            }
+            Expr::InSubquery { expr: value, negated: false, .. } => self.all_inside(value),
             other => self.all_inside(other),
+        }
+    }
+
+    /// `x NOT IN (query) AND (x IS NOT NULL OR NOT EXISTS (query))`: the planner's join looks for NULLs in columns only, and
+    /// other expressions make them of any.
+    fn told_of_null(&mut self, not_in: &Expr) -> Result<Expr> {
+        let Expr::InSubquery { expr: value, subquery, .. } = not_in else { return Ok(not_in.clone()) };
+        self.copies(nodes(value) + nodes(subquery.as_ref()))?;
+        let is_there = Expr::IsNotNull(Box::new(Expr::Nested(value.clone())));
+        let nothing = Expr::Exists { subquery: subquery.clone(), negated: true };
+        Ok(all_of(vec![not_in.clone(), any_of(vec![is_there, nothing])]))
+    }
+
+    fn copies(&mut self, nodes: usize) -> Result<()> {
+        self.nodes += nodes;
+        match self.nodes > COPIED_NODES_MAX {
+            true => Err(Error::new("54001", "IN (query) is nested too deeply").with_hint("Use a join.")),
+            false => Ok(()),
         }
     }
 
@@ -193,10 +218,7 @@ impl Values<'_> {
                 "Compute the aggregate in a subquery in FROM.",
             ));
         }
-        self.nodes += 3 * (nodes(value) + nodes(rows));
-        if self.nodes > COPIED_NODES_MAX {
-            return Err(Error::new("54001", "IN (query) is nested too deeply").with_hint("Use a join."));
-        }
+        self.copies(3 * (nodes(value) + nodes(rows)))?;
         let mut template = parse_query(AS_VALUE)?;
         let select = crate::dml::select_of(&mut template)?;
         let Some(SelectItem::UnnamedExpr(expr)) = select.projection.first_mut() else {
@@ -248,22 +270,22 @@ impl Values<'_> {
         else {
             return Err(refused());
         };
-        let equal = Expr::BinaryOp {
-            left: Box::new(Expr::Nested(Box::new(column))),
-            op: BinaryOperator::Eq,
-            right: Box::new(Expr::Nested(Box::new(value.clone()))),
-        };
-        let may_be = Expr::IsNotFalse(Box::new(Expr::Nested(Box::new(equal))));
+        let nested = |expr| Expr::Nested(Box::new(expr));
+        let equal = binary(nested(column), BinaryOperator::Eq, nested(value.clone()));
+        let may_be = Expr::IsNotFalse(Box::new(nested(equal)));
         select.projection = vec![SelectItem::UnnamedExpr(number(1))];
         select.selection = Some(match select.selection.take() {
-            Some(given) => Expr::BinaryOp {
-                left: Box::new(Expr::Nested(Box::new(given))),
-                op: BinaryOperator::And,
-                right: Box::new(may_be),
-            },
+            Some(given) => all_of(vec![nested(given), may_be]),
             None => may_be,
         });
         Ok(Expr::Exists { subquery: Box::new(query), negated: true })
+    }
+}
+
+fn is_column(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_column(inner),
+        expr => matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)),
     }
 }
 

@@ -9,7 +9,7 @@
 //! EXISTS (…) in a SELECT list    (SELECT count(*) …) > 0: it is planned in WHERE only
 //! ```
 
-use super::build::{call, function, number, unqualified};
+use super::build::{all_of, call, function, number, unqualified};
 use crate::dialect::ONLY_VALUE;
 use crate::error::Result;
 use crate::parser::parse_query;
@@ -210,15 +210,9 @@ fn outer_condition(query: &mut Query) -> Option<Expr> {
         // Without it the query would be run whether it is true or not.
         inner.append(&mut outer);
     }
-    let joined = |exprs: Vec<Expr>| {
-        exprs.into_iter().reduce(|left, right| Expr::BinaryOp {
-            left: Box::new(left),
-            op: BinaryOperator::And,
-            right: Box::new(right),
-        })
-    };
-    select.selection = joined(inner);
-    joined(outer)
+    let condition = |exprs: Vec<Expr>| (!exprs.is_empty()).then(|| all_of(exprs));
+    select.selection = condition(inner);
+    condition(outer)
 }
 
 fn conjuncts(expr: Expr, into: &mut Vec<Expr>) {

@@ -10,7 +10,7 @@
 //! Of a RIGHT JOIN it is `b.k`. Only where FROM is this one join; others are refused where they are met. `*` over the
 //! other joins is [`super::star`]'s.
 
-use super::build::call;
+use super::build::{all_of, binary, call};
 use super::star;
 use crate::error::{Error, Result};
 use crate::statement::folded;
@@ -124,13 +124,8 @@ fn take_using(select: &mut Select) -> Option<Merged> {
     let JoinConstraint::Using(names) = constraint else { return None };
     let columns = names.iter().map(|name| name.0.last()?.as_ident().cloned()).collect::<Option<Vec<_>>>()?;
     let merged = Merged { left, right, full, columns };
-    let equal = |column: &Ident| Expr::BinaryOp {
-        left: Box::new(of(&merged.left, column)),
-        op: BinaryOperator::Eq,
-        right: Box::new(of(&merged.right, column)),
-    };
-    let all = |left, right| Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) };
-    *constraint = JoinConstraint::On(merged.columns.iter().map(equal).reduce(all)?);
+    let equal = |column: &Ident| binary(of(&merged.left, column), BinaryOperator::Eq, of(&merged.right, column));
+    *constraint = JoinConstraint::On(all_of(merged.columns.iter().map(equal).collect()));
     Some(merged)
 }
 
