@@ -24,7 +24,8 @@ const SEEDS: u64 = 200;
 const SEEDS_PER_SERVER: u64 = 25;
 const STEPS: u64 = 12;
 
-/// `{s}` stream, `{a}` `{b}` tables, `{w}` one-minute windows over the stream, `{v2}` the view of this list's entry 2.
+/// `{s}` stream, `{a}` `{b}` tables, `{w}` one-minute windows over the stream, `{h}` hopping ones, `{v2}` the view of this
+/// list's entry 2.
 const VIEWS: &[&str] = &[
     "SELECT * FROM {a} WHERE x > 1 OR t IS NULL",
     "SELECT id, coalesce(x, 0) * 2 AS xx, upper(t) AS u FROM {a}",
@@ -52,6 +53,27 @@ const VIEWS: &[&str] = &[
     "SELECT v.name, count(*) AS n, sum(v.x) AS sx FROM {v5} v GROUP BY v.name",
     "SELECT v.k, max(v.n) AS busiest FROM {v13} v GROUP BY v.k",
     "SELECT v.k FROM {v15} v UNION ALL SELECT u.k FROM {v11} u",
+    // rows that match nothing
+    "SELECT l.id, l.x, r.id AS rid, r.name FROM {a} l LEFT JOIN {b} r ON l.k = r.k",
+    "SELECT q.k, q.x, r.name FROM {s} q LEFT JOIN {b} r ON q.k = r.k AND q.x < r.y WHERE q.n > 100 OR q.n IS NULL",
+    "SELECT l.id, r.id AS rid FROM {a} l FULL JOIN {b} r ON l.k = r.k AND l.x >= r.y",
+    "SELECT r.name, count(q.n) AS n, sum(q.x) AS sx FROM {s} q RIGHT JOIN {b} r ON q.k = r.k GROUP BY r.name",
+    "SELECT * FROM {a} l WHERE EXISTS (SELECT 1 FROM {b} r WHERE r.k = l.k AND r.y > l.x)",
+    "SELECT * FROM {s} q WHERE NOT EXISTS (SELECT 1 FROM {a} l WHERE l.k = q.k)",
+    "SELECT id, t FROM {a} WHERE k IN (SELECT k FROM {b} WHERE y > 1)",
+    "SELECT id FROM {a} l WHERE x > 3 OR EXISTS (SELECT 1 FROM {s} q WHERE q.k = l.k AND q.n > 500)",
+    "SELECT k, t FROM {a} EXCEPT SELECT k, name FROM {b}",
+    "SELECT k FROM {s} INTERSECT SELECT k FROM {a}",
+    "SELECT l.id, r.name, v.n FROM {a} l LEFT JOIN {b} r ON r.id = l.id LEFT JOIN {v2} v ON v.k = l.k",
+    "SELECT k FROM {a} l WHERE l.k IN (SELECT q.k FROM {s} q GROUP BY q.k HAVING count(*) > 3)",
+    // all rows of one side meet all of the other
+    "SELECT l.id, r.id AS rid FROM {a} l JOIN {b} r ON l.x < r.y AND l.id > r.id",
+    "SELECT id, k FROM {a} WHERE k NOT IN (SELECT k FROM {b} WHERE y > 2)",
+    "SELECT id, x FROM {a} WHERE x > (SELECT avg(y) FROM {b})",
+    "SELECT id, (SELECT max(r.y) FROM {b} r WHERE r.k = l.k) AS top FROM {a} l",
+    "SELECT id, EXISTS (SELECT 1 FROM {b} r WHERE r.k = l.k) AS found FROM {a} l",
+    "SELECT h.window_start, h.k, count(*) AS n, sum(h.x) AS sx FROM {h} GROUP BY h.window_start, h.k",
+    "SELECT k, bool_and(x > 1) AS all_high, bool_or(t IS NULL) AS some_unnamed FROM {a} GROUP BY k",
     // what Postgres computes otherwise than DataFusion
     "SELECT id, k * 2 - id AS ki, x::int AS xi, id::text || coalesce(t, '') AS label, id / 3 AS q, id % 3 AS m FROM {a}",
     "SELECT to_char(ts, 'YYYY-MM-DD HH24:MI') AS minute, sum(n * 2) AS s, round(max(x)) AS hi FROM {s} GROUP BY 1",
@@ -380,6 +402,7 @@ impl World {
     fn named(&self, sql: &str) -> String {
         let seed = self.seed;
         let mut sql = sql.replace("{w}", "TUMBLE({s}, ts, INTERVAL '1 minute') AS w");
+        sql = sql.replace("{h}", "HOP({s}, ts, INTERVAL '1 minute', INTERVAL '150 seconds') AS h");
         for name in ["s", "a", "b"] {
             sql = sql.replace(&format!("{{{name}}}"), &format!("{name}_{seed}"));
         }
@@ -396,9 +419,19 @@ fn from_scratch(sql: &str) -> String {
 fn as_postgres(sql: &str) -> String {
     let sql = sql.split(" WITH (partitions").next().unwrap_or(sql);
     let sql = sql.replace("CREATE STREAM", "CREATE TABLE").replace("DROP STREAM", "DROP TABLE");
-    let Some((before, rest)) = sql.split_once("TUMBLE(") else { return sql };
-    let (stream, rest) = rest.split_once(", ts, INTERVAL '1 minute')").expect("all windows are alike");
-    format!("{before}(SELECT *, date_trunc('minute', ts) AS window_start FROM {stream}){rest}")
+    let starts = "(SELECT *, date_trunc('minute', ts) AS window_start FROM {})";
+    let sql = spelled(sql, "TUMBLE(", ", ts, INTERVAL '1 minute')", starts);
+    let hops = "(SELECT s.*, date_trunc('minute', ts) - i * interval '1 minute' AS window_start \
+                FROM {} s, generate_series(0, 2) i \
+                WHERE ts < date_trunc('minute', ts) - i * interval '1 minute' + interval '150 seconds')";
+    spelled(sql, "HOP(", ", ts, INTERVAL '1 minute', INTERVAL '150 seconds')", hops)
+}
+
+/// What stands between `start` and `end` put into `as_query`, instead of both.
+fn spelled(sql: String, start: &str, end: &str, as_query: &str) -> String {
+    let Some((before, rest)) = sql.split_once(start) else { return sql };
+    let (relation, rest) = rest.split_once(end).expect("all windows are alike");
+    format!("{before}{}{rest}", as_query.replace("{}", relation))
 }
 
 fn sorted(mut rows: Vec<Vec<String>>) -> Vec<Vec<String>> {

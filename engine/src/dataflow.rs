@@ -11,11 +11,11 @@ use crate::delta::Delta;
 use crate::operator::aggregate::AggregateOperator;
 use crate::operator::filter::Filter;
 use crate::operator::input::Input;
-use crate::operator::join::{Join, JoinSpec};
+use crate::operator::join::{Join, JoinSpec, pair_schema};
 use crate::operator::project::Project;
 use crate::operator::union::UnionAll;
 use crate::operator::{Operator, check_predicate};
-use crate::plan::{Expr, Plan};
+use crate::plan::{Expr, JoinKind, Plan};
 use crate::row_error::RowErrors;
 use crate::row_hash::RowHasher;
 use crate::state::{Namespace, StateReader, StateWriter};
@@ -162,8 +162,9 @@ impl Builder<'_> {
             Plan::Filter { input, predicate } => Box::new(Filter::new(predicate, &input.schema())?),
             Plan::Project { exprs, schema, .. } => Box::new(Project::new(exprs, schema)?),
             Plan::UnionAll { schema, .. } => Box::new(UnionAll::new(schema)?),
-            Plan::Join { left, right, on, filter, null_equals_null, schema } => {
+            Plan::Join { kind, left, right, on, filter, null_equals_null, schema } => {
                 let spec = JoinSpec {
+                    kind: *kind,
                     on,
                     filter: filter.as_ref(),
                     null_equals_null: *null_equals_null,
@@ -212,9 +213,10 @@ fn describe(plan: &Plan, out: &mut String) {
         Plan::Filter { predicate, .. } => format!("filter {}", one(predicate, 0)),
         Plan::Project { exprs, .. } => format!("project {:?}", exprs.iter().map(|e| one(e, 0)).collect::<Vec<_>>()),
         Plan::UnionAll { .. } => "union".to_string(),
-        Plan::Join { on, filter, null_equals_null, schema, .. } => {
+        Plan::Join { kind, on, filter, null_equals_null, .. } => {
             let on: Vec<_> = on.iter().map(|(left, right)| (one(left, 0), one(right, 1))).collect();
-            format!("join {on:?} {:?} {null_equals_null}", option(filter, schema))
+            let kind = if *kind == JoinKind::Inner { String::new() } else { format!("{kind:?} ") };
+            format!("{kind}join {on:?} {:?} {null_equals_null}", option(filter, &pair_schema(&inputs[0], &inputs[1])))
         }
         Plan::Aggregate { keys, aggregates, .. } => {
             let keys: Vec<_> = keys.iter().map(|key| one(key, 0)).collect();

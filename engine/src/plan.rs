@@ -23,9 +23,10 @@ pub enum Plan {
     Project { input: Box<Plan>, exprs: Vec<Expr>, schema: SchemaRef },
     /// All rows of all inputs; the inputs' column types are equal. Linear.
     UnionAll { inputs: Vec<Plan>, schema: SchemaRef },
-    /// Inner join on `left[i] = right[i]`; `filter` sees left columns then right columns. Bilinear.
+    /// Join on `left[i] = right[i]`; `filter` sees left columns then right columns. Bilinear when inner.
     /// `null_equals_null`: NULL keys match each other (IS NOT DISTINCT FROM) instead of nothing.
     Join {
+        kind: JoinKind,
         left: Box<Plan>,
         right: Box<Plan>,
         on: Vec<(Expr, Expr)>,
@@ -36,6 +37,25 @@ pub enum Plan {
     /// Groups by `keys`; output is the keys then the aggregates. No keys: always exactly one row.
     /// No aggregates: DISTINCT of the keys.
     Aggregate { input: Box<Plan>, keys: Vec<Expr>, aggregates: Vec<Aggregate>, schema: SchemaRef },
+}
+
+/// Which rows a join emits. A row *matches* when the other side has a row of its key that passes the filter with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Pairs of left and right rows.
+    Inner,
+    /// Pairs, and left rows without a match beside NULLs.
+    Left,
+    /// Pairs, and right rows without a match beside NULLs.
+    Right,
+    /// Pairs, and rows of either side without a match beside NULLs.
+    Full,
+    /// Left rows with a match (EXISTS).
+    Semi,
+    /// Left rows without a match (NOT EXISTS).
+    Anti,
+    /// Left rows, and a boolean: whether they match.
+    Mark,
 }
 
 /// One aggregate call.
@@ -101,12 +121,13 @@ impl Plan {
     /// Whether this node never retracts, given which objects never do.
     ///
     /// Filter, project, union all and inner join of append-only inputs are append-only (their rules are linear or
-    /// bilinear in non-negative weights); an aggregate replaces its rows, except DISTINCT (no aggregates), which only
-    /// ever adds keys.
+    /// bilinear in non-negative weights), and so is a semi join: what matches does so for ever. An aggregate replaces
+    /// its rows, except DISTINCT (no aggregates), which only ever adds keys.
     pub fn is_append_only(&self, object_is: &dyn Fn(ObjectId) -> bool) -> bool {
         match self {
             Plan::Input { object, .. } => object_is(*object),
             Plan::Aggregate { aggregates, .. } if !aggregates.is_empty() => false,
+            Plan::Join { kind, .. } if !matches!(kind, JoinKind::Inner | JoinKind::Semi) => false,
             _ => self.children().into_iter().all(|child| child.is_append_only(object_is)),
         }
     }

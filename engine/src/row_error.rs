@@ -135,19 +135,29 @@ pub(crate) fn compute_rows<T>(
     errors: &mut RowErrors,
     compute: &dyn Fn(&RecordBatch) -> Result<T>,
 ) -> Result<Vec<(Delta, T)>> {
+    let parts = compute_parts(delta, errors, compute)?;
+    Ok(parts.into_iter().map(|(_, delta, value)| (delta, value)).collect())
+}
+
+/// [`compute_rows`], with the place of each part's first row in `delta`.
+pub(crate) fn compute_parts<T>(
+    delta: Delta,
+    errors: &mut RowErrors,
+    compute: &dyn Fn(&RecordBatch) -> Result<T>,
+) -> Result<Vec<(usize, Delta, T)>> {
     let mut out = Vec::with_capacity(1);
     // Parts still to compute, the first one last.
-    let mut parts = vec![delta];
-    while let Some(part) = parts.pop() {
+    let mut parts = vec![(0, delta)];
+    while let Some((first, part)) = parts.pop() {
         match compute(&part.batch) {
             _ if part.rows() == 0 => {}
-            Ok(value) => out.push((part, value)),
+            Ok(value) => out.push((first, part, value)),
             Err(error) if !error.is_of_a_row() => return Err(error),
             Err(error) if part.rows() == 1 => errors.add(&error, part.weight(0)),
             Err(_) => {
                 let half = part.rows() / 2;
-                parts.push(part.slice(half, part.rows() - half));
-                parts.push(part.slice(0, half));
+                parts.push((first + half, part.slice(half, part.rows() - half)));
+                parts.push((first, part.slice(0, half)));
             }
         }
     }

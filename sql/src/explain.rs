@@ -54,11 +54,12 @@ fn node(plan: &Plan, catalog: &Catalog, depth: usize, lines: &mut Vec<String>) {
         Plan::Filter { predicate, .. } => format!("filter {predicate}"),
         Plan::Project { exprs, .. } => format!("project {}", list(exprs)),
         Plan::UnionAll { .. } => "union all".to_owned(),
-        Plan::Join { on, filter, null_equals_null, .. } => {
+        Plan::Join { kind, on, filter, null_equals_null, .. } => {
             let operator = if *null_equals_null { "is not distinct from" } else { "=" };
             let keys: Vec<String> = on.iter().map(|(l, r)| format!("{l} {operator} {r}")).collect();
             let filter = filter.as_ref().map(|f| format!(" filter {f}")).unwrap_or_default();
-            format!("inner join on {}{filter}", keys.join(", "))
+            let keys = if keys.is_empty() { "of all rows".to_owned() } else { format!("on {}", keys.join(", ")) };
+            format!("{} join {keys}{filter}", format!("{kind:?}").to_lowercase())
         }
         Plan::Aggregate { keys, aggregates, .. } if aggregates.is_empty() => format!("distinct {}", list(keys)),
         Plan::Aggregate { keys, aggregates, .. } => {

@@ -4,20 +4,24 @@
 //! one is refused by name. `view` refuses most of them earlier, in the user's words; what is refused here is what the
 //! optimiser made of something unforeseen.
 
-use crate::dialect::guarded;
+use crate::dialect::{ONLY_VALUE, guarded};
 use crate::error::{Error, Result};
 use crate::relation::Relation;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, JoinType, NullEquality};
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{self as logical, Distinct, Expr, ExprSchemable, LogicalPlan};
-use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-use millpond_engine::plan::{Aggregate, AggregateKind, Plan};
+use datafusion::physical_expr::expressions::{Column, Literal, lit};
+use datafusion::physical_expr::{PhysicalExpr, PhysicalExprRef, create_physical_expr};
+use millpond_engine::plan::{Aggregate, AggregateKind, JoinKind, Plan};
 use std::sync::Arc;
+
+/// Operators below the subquery of a NOT IN, which are made three times.
+const NOT_IN_OPERATORS_MAX: usize = 30;
 
 /// Lowers `plan`.
 ///
@@ -86,18 +90,46 @@ impl Lowering<'_> {
     }
 
     fn join(&self, join: &logical::Join) -> Result<Plan> {
-        if join.join_type != JoinType::Inner || join.null_aware {
-            return Err(Error::unsupported(
-                format!("{} joins are not supported in materialized views yet", join.join_type),
-                "Inner joins are; IN and EXISTS with a subquery are semi joins.",
-            ));
+        if join.null_aware {
+            return self.not_in(join);
         }
-        if join.on.is_empty() {
-            return Err(Error::unsupported(
-                "a join without an equality is not supported in materialized views yet",
-                "Join on at least one condition a = b.",
-            ));
+        let kind = match join.join_type {
+            JoinType::Inner => JoinKind::Inner,
+            JoinType::Left => JoinKind::Left,
+            JoinType::Right => JoinKind::Right,
+            JoinType::Full => JoinKind::Full,
+            JoinType::LeftSemi => JoinKind::Semi,
+            JoinType::LeftAnti => JoinKind::Anti,
+            JoinType::LeftMark => JoinKind::Mark,
+            other => {
+                return Err(Error::unsupported(
+                    format!("{other} joins are not supported in materialized views yet"),
+                    "Outer joins, EXISTS, NOT EXISTS and IN with a subquery are.",
+                ));
+            }
+        };
+        let on = self.keys(join)?;
+        let mut right = self.node(&join.right)?;
+        let only_asks = matches!(kind, JoinKind::Semi | JoinKind::Anti | JoinKind::Mark);
+        if only_asks && on.is_empty() && join.filter.is_none() {
+            right = one_row_if_any(right);
         }
+        let filter = match &join.filter {
+            Some(filter) => Some(self.expr(filter, &join.left.schema().join(join.right.schema())?)?),
+            None => None,
+        };
+        Ok(Plan::Join {
+            kind,
+            left: Box::new(self.node(&join.left)?),
+            right: Box::new(right),
+            on,
+            filter,
+            null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
+            schema: arrow_schema(&join.schema),
+        })
+    }
+
+    fn keys(&self, join: &logical::Join) -> Result<Vec<(PhysicalExprRef, PhysicalExprRef)>> {
         let mut on = Vec::with_capacity(join.on.len());
         for (left, right) in &join.on {
             let (l, r) = (left.get_type(join.left.schema())?, right.get_type(join.right.schema())?);
@@ -106,18 +138,41 @@ impl Lowering<'_> {
             }
             on.push((self.expr(left, join.left.schema())?, self.expr(right, join.right.schema())?));
         }
-        let filter = match &join.filter {
-            Some(filter) => Some(self.expr(filter, &join.schema)?),
-            None => None,
+        Ok(on)
+    }
+
+    /// `x NOT IN (SELECT y …)` is three anti joins:
+    /// ```text
+    /// no y is equal to x   AND  no y is NULL   AND   (x is not NULL  OR  there is no y)
+    /// ```
+    /// The last two join with whether there is such a y: one row or none.
+    fn not_in(&self, join: &logical::Join) -> Result<Plan> {
+        let (JoinType::LeftAnti, [(x, y)], None) = (join.join_type, join.on.as_slice(), &join.filter) else {
+            return Err(Error::unsupported(
+                "this form of NOT IN with a subquery is not supported in materialized views yet",
+                "Write NOT EXISTS (SELECT ... WHERE a = b).",
+            ));
         };
-        Ok(Plan::Join {
-            left: Box::new(self.node(&join.left)?),
-            right: Box::new(self.node(&join.right)?),
+        let (left, right, schema) = (self.node(&join.left)?, self.node(&join.right)?, arrow_schema(&join.schema));
+        if operators(&right) > NOT_IN_OPERATORS_MAX {
+            return Err(Error::new("54001", "the subquery of NOT IN is too large for a materialized view")
+                .with_hint("Write NOT EXISTS (SELECT ... WHERE a = b), or make a view of the subquery first."));
+        }
+        let anti = |left: Plan, right: Plan, on, filter| Plan::Join {
+            kind: JoinKind::Anti,
+            left: Box::new(left),
+            right: Box::new(right),
             on,
             filter,
-            null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
-            schema: arrow_schema(&join.schema),
-        })
+            null_equals_null: false,
+            schema: schema.clone(),
+        };
+        let null = self.expr(&y.clone().is_null(), join.right.schema())?;
+        let nulls = Plan::Filter { input: Box::new(right.clone()), predicate: null };
+        let (any, any_null) = (one_row_if_any(right.clone()), one_row_if_any(nulls));
+        let x_is_null = self.expr(&x.clone().is_null(), join.left.schema())?;
+        let unequal = anti(left, right, self.keys(join)?, None);
+        Ok(anti(anti(unequal, any_null, vec![], None), any, vec![], Some(x_is_null)))
     }
 
     fn aggregate(&self, aggregate: &logical::Aggregate) -> Result<Plan> {
@@ -148,12 +203,19 @@ impl Lowering<'_> {
             "count" => AggregateKind::Count,
             "sum" => AggregateKind::Sum,
             "avg" => AggregateKind::Avg,
-            "min" => AggregateKind::Min,
-            "max" => AggregateKind::Max,
+            // false is less than true.
+            "min" | "bool_and" => AggregateKind::Min,
+            "max" | "bool_or" => AggregateKind::Max,
+            ONLY_VALUE => {
+                return Err(Error::unsupported(
+                    "a scalar subquery that is not an aggregate is not supported in materialized views yet",
+                    "Select max(x), or write it as a join.",
+                ));
+            }
             other => {
                 return Err(Error::unsupported(
                     format!("aggregate {other} is not supported in materialized views yet"),
-                    "There are count, sum, avg, min and max, with FILTER and DISTINCT.",
+                    "There are count, sum, avg, min, max, bool_and and bool_or, with FILTER and DISTINCT.",
                 ));
             }
         };
@@ -195,9 +257,47 @@ impl Lowering<'_> {
     }
 
     fn expr(&self, expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+        if expr.exists(|e| Ok(is_subquery(e)))? {
+            return Err(Error::unsupported(
+                "this form of subquery is not supported in materialized views yet",
+                "EXISTS, IN and aggregates are supported in WHERE; else write it as a join.",
+            ));
+        }
         let context = PhysicalPlanningContext::default();
         Ok(create_physical_expr(unaliased(expr), input, self.state.execution_props(), &context)?)
     }
+}
+
+fn operators(plan: &Plan) -> usize {
+    1 + plan.children().into_iter().map(operators).sum::<usize>()
+}
+
+/// Grouped by a constant.
+fn one_row_if_any(input: Plan) -> Plan {
+    let schema = Arc::new(Schema::new(vec![Field::new("any", DataType::Boolean, false)]));
+    Plan::Aggregate { input: Box::new(input), keys: vec![lit(true)], aggregates: vec![], schema }
+}
+
+/// Whether a join in it has neither an equality nor a side of at most one row.
+pub(crate) fn meets_all_rows(plan: &Plan) -> bool {
+    let here = match plan {
+        Plan::Join { left, right, on, .. } => on.is_empty() && !is_one_row(left) && !is_one_row(right),
+        _ => false,
+    };
+    here || plan.children().into_iter().any(meets_all_rows)
+}
+
+fn is_one_row(plan: &Plan) -> bool {
+    match plan {
+        Plan::Join { left, right, .. } => is_one_row(left) && is_one_row(right),
+        Plan::Aggregate { keys, .. } => keys.iter().all(|key| key.downcast_ref::<Literal>().is_some()),
+        Plan::Project { input, .. } | Plan::Filter { input, .. } => is_one_row(input),
+        _ => false,
+    }
+}
+
+fn is_subquery(expr: &Expr) -> bool {
+    matches!(expr, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_))
 }
 
 fn unaliased(expr: &Expr) -> &Expr {

@@ -4,7 +4,7 @@
 //! that ask), spellings ([`builtin`]), what this file does, subqueries ([`subquery`]). This file:
 //!
 //! - `m.f(x)`: a module's function, looked up in the catalog and registered under the one name `m.f`;
-//! - `TUMBLE(t, ts, INTERVAL '1 minute')`: a derived table with `window_start` and `window_end`;
+//! - `TUMBLE(t, ts, INTERVAL '1 minute')`, `HOP(…)`: a derived table with `window_start` and `window_end` ([`window`]);
 //! - `_partition`, `_offset`, `_append_ts`: a SELECT that names one of them reads its streams *with* the system
 //!   columns, and its `*` is spelled out without them. Other SELECTs read streams that do not have these columns at all,
 //!   so `*` needs no care there.
@@ -16,9 +16,11 @@ mod output;
 mod star;
 mod subquery;
 mod using;
+mod window;
 
 pub(crate) use output::{shown, text_shown};
 pub(crate) use subquery::{IsAggregate, aggregates, is_grouped};
+pub(crate) use window::WINDOWS_OF_A_ROW_MAX;
 
 use crate::dialect;
 use crate::error::{Error, Result};
@@ -34,13 +36,13 @@ use millpond_engine::ObjectId;
 use millpond_engine::catalog::{Catalog, ObjectKind, SYSTEM_COLUMNS};
 use millpond_engine::function::CallLimits;
 use sqlparser::ast::{
-    ExcludeSelectItem, Expr, FunctionArg, FunctionArguments, Ident, JoinConstraint, JoinOperator, LimitClause,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator,
-    SetQuantifier, Statement, TableAlias, TableFactor, TableWithJoins, Value, Visit, VisitorMut,
-    WildcardAdditionalOptions,
+    ExcludeSelectItem, Expr, FunctionArguments, Ident, JoinConstraint, JoinOperator, LimitClause, ObjectName,
+    ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
+    Statement, TableAlias, TableFactor, TableWithJoins, Value, Visit, VisitorMut, WildcardAdditionalOptions,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
+use window::Windows;
 
 /// What the rewritten statement needs besides DataFusion's own.
 #[derive(Debug, Default)]
@@ -261,20 +263,14 @@ impl Rewriter<'_> {
             TableFactor::NestedJoin { table_with_joins, .. } => return self.from(table_with_joins, named, items),
             TableFactor::Table { name, alias, args: Some(arguments), .. } => {
                 let function = name.0.last().and_then(|p| p.as_ident()).map(folded).unwrap_or_default();
-                match function.as_str() {
-                    "tumble" => {
-                        let (derived, item) = self.tumble(&arguments.args, alias.take(), named, merged)?;
-                        *factor = derived;
-                        items.push(item);
-                        return Ok(());
-                    }
-                    "hop" | "session" => {
-                        return Err(Error::unsupported(
-                            format!("{} windows are not supported yet", function.to_uppercase()),
-                            "TUMBLE(stream, ts, INTERVAL '...') is supported.",
-                        ));
-                    }
-                    _ => {}
+                if function == "session" {
+                    return Err(Error::unsupported("SESSION windows are not supported yet", window::USAGE));
+                }
+                if let Some(windows) = Windows::of(&function, &arguments.args)? {
+                    let (derived, item) = self.windowed(&windows, alias.take(), named, merged)?;
+                    *factor = derived;
+                    items.push(item);
+                    return Ok(());
                 }
             }
             TableFactor::Table { name, alias, .. } if named => {
@@ -306,33 +302,18 @@ impl Rewriter<'_> {
         stream.then(|| (object.columns.iter().map(|c| c.name.clone()).collect(), relation))
     }
 
-    /// `TUMBLE(t, ts, interval [, offset])`.
-    fn tumble(
+    /// The relation and its windows, as a derived table.
+    fn windowed(
         &mut self,
-        arguments: &[FunctionArg],
+        windows: &Windows,
         alias: Option<TableAlias>,
         named: bool,
         merged: Vec<Ident>,
     ) -> Result<(TableFactor, FromItem)> {
-        let usage = "Write TUMBLE(stream, time_column, INTERVAL '1 minute').";
-        let arguments = arguments.iter().map(build::argument).collect::<Option<Vec<_>>>();
-        let (table, ts, size, offset) = match arguments.as_deref() {
-            Some([table, ts, size]) => (*table, *ts, *size, None),
-            Some([table, ts, size, offset]) => (*table, *ts, *size, Some(*offset)),
-            _ => return Err(Error::syntax("TUMBLE takes three or four arguments").with_hint(usage)),
-        };
-        let table = relation_argument(table).ok_or_else(|| {
-            Error::syntax("the first argument of TUMBLE must be the name of a relation").with_hint(usage)
-        })?;
-        fixed_interval(size)?;
-        let bin = match offset {
-            None => format!("date_bin({size}, {ts})"),
-            Some(offset) => format!("(date_bin({size}, {ts} - ({offset})) + ({offset}))"),
-        };
-        let stream = self.stream(&table).filter(|_| named);
+        let table = &windows.relation;
+        let stream = self.stream(table).filter(|_| named);
         let system = if stream.is_some() { format!("{}, ", SYSTEM_COLUMNS.join(", ")) } else { String::new() };
-        let text = format!("SELECT *, {system}{bin} AS window_start, {bin} + {size} AS window_end FROM {table}");
-        let subquery = parse_query(&text)?;
+        let subquery = parse_query(&windows.query(&system))?;
         let last = table.0.last().and_then(|p| p.as_ident()).cloned();
         let alias = alias.or_else(|| last.map(named_alias));
         let qualifier = alias.as_ref().map(|a| a.name.clone());
@@ -478,36 +459,6 @@ fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
         }
         _ => None,
     }
-}
-
-fn relation_argument(expr: &Expr) -> Option<ObjectName> {
-    let parts = match expr {
-        Expr::Identifier(ident) => vec![ident.clone()],
-        Expr::CompoundIdentifier(parts) => parts.clone(),
-        _ => return None,
-    };
-    Some(ObjectName(parts.into_iter().map(ObjectNamePart::Identifier).collect()))
-}
-
-/// A window must have a length that does not depend on the calendar.
-fn fixed_interval(size: &Expr) -> Result<()> {
-    let is_interval = match size {
-        Expr::Interval(_) => true,
-        Expr::Cast { data_type, .. } => matches!(data_type, sqlparser::ast::DataType::Interval { .. }),
-        _ => false,
-    };
-    if !is_interval {
-        return Err(Error::syntax("the size of a TUMBLE window must be an interval")
-            .with_hint("Write TUMBLE(stream, time_column, INTERVAL '1 minute')."));
-    }
-    let text = size.to_string().to_lowercase();
-    if text.contains("mon") || text.contains("year") || text.contains("decade") || text.contains("centur") {
-        return Err(Error::unsupported(
-            "TUMBLE windows of months or years are not supported",
-            "Group by date_trunc('month', ts) instead.",
-        ));
-    }
-    Ok(())
 }
 
 fn single(name: &str) -> ObjectName {

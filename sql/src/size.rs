@@ -14,11 +14,13 @@
 //! values counts once.
 
 use crate::error::{Error, Result};
+use crate::rewrite::WINDOWS_OF_A_ROW_MAX;
+use crate::rewrite::build::argument;
 use crate::statement::folded;
 use crate::walk::walk;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use sqlparser::ast::{ObjectNamePart, Query, Statement, TableFactor, Visitor};
+use sqlparser::ast::{Expr as SqlExpr, ObjectNamePart, Query, Statement, TableFactor, Visitor};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -88,15 +90,18 @@ impl Visitor for Relations {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Error> {
-        let TableFactor::Table { name, .. } = factor else { return ControlFlow::Continue(()) };
-        let known = match name.0.as_slice() {
-            [ObjectNamePart::Identifier(name)] => {
-                let name = folded(name);
-                self.open.iter().rev().find_map(|query| query.counted.get(&name)).copied()
-            }
-            _ => None,
+        let TableFactor::Table { name, args, .. } = factor else { return ControlFlow::Continue(()) };
+        let [ObjectNamePart::Identifier(name)] = name.0.as_slice() else { return self.add(1) };
+        // HOP reads the relation that is its first argument once for each window of a row.
+        let hop = args.as_ref().filter(|_| folded(name) == "hop").and_then(|args| args.args.first());
+        let (times, name) = match hop.and_then(argument) {
+            Some(SqlExpr::Identifier(relation)) => (WINDOWS_OF_A_ROW_MAX as u64, relation),
+            Some(_) => return self.add(WINDOWS_OF_A_ROW_MAX as u64),
+            None => (1, name),
         };
-        self.add(known.unwrap_or(1).max(1))
+        let name = folded(name);
+        let known = self.open.iter().rev().find_map(|query| query.counted.get(&name)).copied();
+        self.add(known.unwrap_or(1).max(1).saturating_mul(times))
     }
 }
 

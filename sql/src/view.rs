@@ -222,11 +222,9 @@ impl Visitor for Refusals {
             use JoinOperator as J;
             match &join.join_operator {
                 J::Join(_) | J::Inner(_) | J::CrossJoin(_) => {}
-                J::Left(_) | J::LeftOuter(_) | J::Right(_) | J::RightOuter(_) | J::FullOuter(_) => {
-                    return not_yet("an outer join", "Inner joins are supported; UNION ALL can add the other rows.");
-                }
+                J::Left(_) | J::LeftOuter(_) | J::Right(_) | J::RightOuter(_) | J::FullOuter(_) => {}
                 J::AsOf { .. } => return not_yet("ASOF JOIN", IN_THE_READER),
-                _ => return not_yet("this kind of join", "Inner joins are supported."),
+                _ => return not_yet("this kind of join", "Inner and outer joins are supported."),
             }
         }
         ControlFlow::Continue(())
@@ -241,15 +239,11 @@ impl Visitor for Refusals {
     }
 
     fn pre_visit_expr(&mut self, expr: &SqlExpr) -> ControlFlow<Error> {
-        const JOIN: &str = "Write it as a join.";
         match expr {
             SqlExpr::Function(call) if call.over.is_some() => not_yet("a window function (OVER)", IN_THE_READER),
-            SqlExpr::Subquery(_) => not_yet("a scalar subquery", JOIN),
             SqlExpr::Function(call) if matches!(call.args, FunctionArguments::Subquery(_)) => {
-                not_yet("ARRAY (subquery)", JOIN)
+                not_yet("ARRAY (subquery)", "Write it as a join.")
             }
-            SqlExpr::InSubquery { .. } => not_yet("IN (subquery)", "Join with SELECT DISTINCT of the subquery."),
-            SqlExpr::Exists { .. } => not_yet("EXISTS", "Join with SELECT DISTINCT of the subquery."),
             SqlExpr::Value(value) if matches!(value.value, sqlparser::ast::Value::Placeholder(_)) => {
                 ControlFlow::Break(Error::new("42P02", "a materialized view cannot have parameters"))
             }
@@ -260,11 +254,11 @@ impl Visitor for Refusals {
 
 fn set_operations(body: &SetExpr) -> ControlFlow<Error> {
     match body {
-        SetExpr::SetOperation { op: SetOperator::Union, left, right, .. } => {
+        SetExpr::SetOperation { op, left, right, .. } if *op != SetOperator::Minus => {
             set_operations(left)?;
             set_operations(right)
         }
-        SetExpr::SetOperation { op, .. } => not_yet(&op.to_string(), "UNION and UNION ALL are supported."),
+        SetExpr::SetOperation { op, .. } => not_yet(&op.to_string(), "EXCEPT is supported."),
         _ => ControlFlow::Continue(()),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! row hash ──rows──▶ slot ──▶ chunk, row        (chunks.rs: immutable Arrow chunks)
-//!                     │  └──▶ weight            (weights.rs: shared with snapshots, copy-on-write)
+//!                     │  ├──▶ weight            (weights.rs: shared with snapshots, copy-on-write)
+//!                     │  └──▶ degree            (only where a join shows rows by whether they match)
 //! key hash ──keys──▶ slot ⇄ slot ⇄ slot         (links: the slots of one key, newest first)
 //! ```
 //! Invariants, outside of a tick: a slot of weight > 0 is indexed exactly once and linked in its key's list; a slot of
@@ -25,7 +26,7 @@ use arrow::datatypes::SchemaRef;
 use chunks::Chunks;
 use std::sync::Arc;
 pub(crate) use weights::Block;
-use weights::Weights;
+use weights::{TAG_DEGREES, TAG_WEIGHTS, Weights};
 
 /// No slot: the end of a key's list.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -41,9 +42,19 @@ pub(crate) struct Arrangement {
     rows: Option<RowIndex>,
     /// Slots by key; `None` when never looked up by key.
     keys: Option<KeyIndex>,
+    /// `None` when nobody asks for them.
+    degrees: Option<Degrees>,
 }
 
-#[derive(Debug, Default)]
+/// Of each slot the summed weight of the rows it matches in a join.
+#[derive(Debug)]
+struct Degrees {
+    of_slots: Weights,
+    /// Slots whose degree went negative in this tick.
+    negative: Vec<u32>,
+}
+
+#[derive(Debug)]
 struct RowIndex {
     slots: HashIndex,
     weights: Weights,
@@ -60,14 +71,33 @@ struct KeyIndex {
     previous: Option<Vec<u32>>,
 }
 
+/// Which of the given rows got slots of their own, in slot order.
+enum Added {
+    All,
+    Rows(Vec<u32>),
+}
+
+impl RowIndex {
+    fn new() -> RowIndex {
+        RowIndex { slots: HashIndex::default(), weights: Weights::new(TAG_WEIGHTS), negative: vec![] }
+    }
+}
+
 impl Arrangement {
     pub fn new(schema: SchemaRef, append_only: bool, keyed: bool, seed: u64) -> Arrangement {
         Arrangement {
             chunks: Chunks::new(schema),
             hasher: RowHasher::new(seed),
-            rows: (!append_only).then(RowIndex::default),
+            rows: (!append_only).then(RowIndex::new),
             keys: keyed.then(|| KeyIndex::new(append_only)),
+            degrees: None,
         }
+    }
+
+    /// With a number beside each slot: its degree.
+    pub fn with_degrees(self) -> Arrangement {
+        let degrees = Degrees { of_slots: Weights::new(TAG_DEGREES), negative: vec![] };
+        Arrangement { degrees: Some(degrees), ..self }
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -76,11 +106,33 @@ impl Arrangement {
 
     /// Applies signed rows. `keys`: the key hash of each row, if the arrangement is keyed.
     pub fn apply(&mut self, batch: &RecordBatch, weights: Option<&[i64]>, keys: &[u128]) -> Result<()> {
+        self.apply_with_degrees(batch, weights, keys, &[])
+    }
+
+    /// [`Arrangement::apply`] of rows of these degrees; rows that are there already have theirs.
+    pub fn apply_with_degrees(
+        &mut self,
+        batch: &RecordBatch,
+        weights: Option<&[i64]>,
+        keys: &[u128],
+        degrees: &[i64],
+    ) -> Result<()> {
         assert!(self.keys.is_none() || keys.len() == batch.num_rows(), "one key per row");
-        match &mut self.rows {
-            None => self.append(batch, weights, keys),
-            Some(_) => self.update(batch, weights, keys),
+        assert!(self.degrees.is_none() || degrees.len() == batch.num_rows(), "one degree per row");
+        let first = self.chunks.rows() as u32;
+        let added = match &mut self.rows {
+            None => self.append(batch, weights, keys)?,
+            Some(_) => self.update(batch, weights, keys)?,
+        };
+        if let Some(Degrees { of_slots: kept, .. }) = &mut self.degrees {
+            match added {
+                Added::All => (first..).zip(degrees).for_each(|(slot, degree)| kept.set(slot, 0, *degree)),
+                Added::Rows(rows) => {
+                    (first..).zip(rows).for_each(|(slot, row)| kept.set(slot, 0, degrees[row as usize]));
+                }
+            }
         }
+        Ok(())
     }
 
     /// The first slot of a key, or [`NONE`].
@@ -95,6 +147,19 @@ impl Arrangement {
 
     pub fn weight(&self, slot: u32) -> i64 {
         self.rows.as_ref().map_or(1, |rows| rows.weights.get(slot))
+    }
+
+    /// The degree of the row at `slot`; 0 when none are kept.
+    pub fn degree(&self, slot: u32) -> i64 {
+        self.degrees.as_ref().map_or(0, |degrees| degrees.of_slots.get(slot))
+    }
+
+    pub fn set_degree(&mut self, slot: u32, before: i64, after: i64) {
+        let Some(degrees) = &mut self.degrees else { return };
+        degrees.of_slots.set(slot, before, after);
+        if after < 0 {
+            degrees.negative.push(slot);
+        }
     }
 
     /// The columns of the rows at `slots`.
@@ -113,11 +178,15 @@ impl Arrangement {
         (self.chunks.pieces().cloned().collect(), blocks)
     }
 
-    /// Ends a tick: checks that no weight is negative, and compacts if it is time.
+    /// Ends a tick: checks that no weight and no degree is negative, and compacts if it is time.
     ///
     /// # Errors
     /// `Internal` when more was retracted than was ever there.
     pub fn settle(&mut self) -> Result<()> {
+        let negative = self.degrees.as_mut().map(|degrees| std::mem::take(&mut degrees.negative)).unwrap_or_default();
+        if negative.into_iter().any(|slot| self.weight(slot) != 0 && self.degree(slot) < 0) {
+            return Err(Error::Internal("a row lost more matches than it had".into()));
+        }
         let Some(rows) = &mut self.rows else { return Ok(()) };
         if rows.negative.drain(..).any(|slot| rows.weights.get(slot) < 0) {
             return Err(Error::Internal("a row was retracted more often than it was inserted".into()));
@@ -126,10 +195,11 @@ impl Arrangement {
         if dead > rows.weights.live() && dead >= CHUNK_ROWS { self.compact() } else { Ok(()) }
     }
 
-    fn append(&mut self, batch: &RecordBatch, weights: Option<&[i64]>, keys: &[u128]) -> Result<()> {
+    fn append(&mut self, batch: &RecordBatch, weights: Option<&[i64]>, keys: &[u128]) -> Result<Added> {
         let Some(weights) = weights.filter(|weights| weights.iter().any(|weight| *weight != 1)) else {
             self.link_new(self.chunks.rows() as u32, keys.iter().copied());
-            return self.chunks.push(batch.clone(), false);
+            self.chunks.push(batch.clone(), false)?;
+            return Ok(Added::All);
         };
         let mut repeated = vec![];
         for (row, weight) in weights.iter().enumerate() {
@@ -140,7 +210,8 @@ impl Arrangement {
         if self.keys.is_some() {
             self.link_new(self.chunks.rows() as u32, repeated.iter().map(|row| keys[*row as usize]));
         }
-        self.chunks.push(batch::take_rows(batch, repeated)?, true)
+        self.chunks.push(batch::take_rows(batch, repeated.clone())?, true)?;
+        Ok(Added::Rows(repeated))
     }
 
     fn link_new(&mut self, first: u32, keys: impl Iterator<Item = u128>) {
@@ -149,9 +220,9 @@ impl Arrangement {
         }
     }
 
-    fn update(&mut self, batch: &RecordBatch, weights: Option<&[i64]>, keys: &[u128]) -> Result<()> {
+    fn update(&mut self, batch: &RecordBatch, weights: Option<&[i64]>, keys: &[u128]) -> Result<Added> {
         let hashes = self.hasher.hash_rows(batch.columns(), batch.num_rows())?;
-        let Some(rows) = &mut self.rows else { return Ok(()) };
+        let Some(rows) = &mut self.rows else { return Ok(Added::All) };
         let mut fresh: Vec<u32> = vec![];
         for (row, hash) in hashes.iter().enumerate() {
             let added = weights.map_or(1, |weights| weights[row]);
@@ -171,10 +242,14 @@ impl Arrangement {
             }
         }
         match fresh.len() {
-            0 => Ok(()),
-            all if all == batch.num_rows() => self.chunks.push(batch.clone(), false),
-            _ => self.chunks.push(batch::take_rows(batch, fresh)?, true),
+            0 => {}
+            all if all == batch.num_rows() => {
+                self.chunks.push(batch.clone(), false)?;
+                return Ok(Added::All);
+            }
+            _ => self.chunks.push(batch::take_rows(batch, fresh.clone())?, true)?,
         }
+        Ok(Added::Rows(fresh))
     }
 
     /// Rewrites all chunks without dead slots. Every live slot gets a new number, in the same order.
@@ -189,6 +264,8 @@ impl Arrangement {
                 live.push((slot, weight));
             }
         }
+        let degrees: Option<Vec<i64>> =
+            self.degrees.as_ref().map(|kept| live.iter().map(|(slot, _)| kept.of_slots.get(*slot)).collect());
         let gathered: Result<Vec<RecordBatch>> = live
             .chunks(CHUNK_ROWS)
             .map(|part| {
@@ -200,6 +277,10 @@ impl Arrangement {
         gathered?.into_iter().try_for_each(|chunk| self.chunks.push(chunk, true))?;
         rows.weights.clear();
         live.iter().zip(0..).for_each(|((_, weight), slot)| rows.weights.set(slot, 0, *weight));
+        if let (Some(Degrees { of_slots: kept, .. }), Some(degrees)) = (&mut self.degrees, degrees) {
+            kept.clear();
+            (0..).zip(degrees).for_each(|(slot, degree)| kept.set(slot, 0, degree));
+        }
         rows.slots.renumber(&new_slot);
         self.keys.iter_mut().for_each(|index| index.renumber(&new_slot, live.len()));
         Ok(())
@@ -209,6 +290,7 @@ impl Arrangement {
     pub fn save(&mut self, space: &Namespace, out: &mut dyn StateWriter) -> Result<()> {
         self.chunks.save(space, out)?;
         self.rows.iter_mut().for_each(|rows| rows.weights.save(space, out));
+        self.degrees.iter_mut().for_each(|degrees| degrees.of_slots.save(space, out));
         Ok(())
     }
 
@@ -218,6 +300,9 @@ impl Arrangement {
         if let Some(rows) = &mut self.rows {
             rows.weights.load(space, state, self.chunks.rows())?;
             rows.slots.reserve(rows.weights.live());
+        }
+        if let Some(degrees) = &mut self.degrees {
+            degrees.of_slots.load(space, state, self.chunks.rows())?;
         }
         let pieces: Vec<Arc<RecordBatch>> = self.chunks.pieces().cloned().collect();
         let mut first = 0;

@@ -1,4 +1,4 @@
-//! Weights of slots, one block per chunk, shared with snapshots until written.
+//! Numbers of slots, one block per chunk, shared with snapshots until written: weights, and degrees of joined rows.
 //!
 //! Nearly all weights are 0 (gone) or 1, so a block is a bitmap of 1 KiB until a slot needs another weight; then it
 //! becomes one `i64` per slot. Copy-on-write therefore costs 1 KiB for each block touched after a snapshot.
@@ -11,8 +11,9 @@ use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use std::sync::Arc;
 
-/// State tag of weight blocks: suffix = block (u32 BE), value = form byte and 128 words or 8192 numbers.
-const TAG_WEIGHTS: u8 = b'w';
+/// State tags: suffix = block (u32 BE), value = form byte and 128 words or 8192 numbers.
+pub(super) const TAG_WEIGHTS: u8 = b'w';
+pub(super) const TAG_DEGREES: u8 = b'd';
 const FORM_BITS: u8 = 0;
 const FORM_WIDE: u8 = 1;
 const WORDS: usize = CHUNK_ROWS / 64;
@@ -90,8 +91,10 @@ impl Block {
 }
 
 /// The weights of all slots.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Weights {
+    /// Where they are saved.
+    tag: u8,
     blocks: Vec<Arc<Block>>,
     changed: Vec<bool>,
     /// Blocks in the state store beyond the end of `blocks` (after a compaction).
@@ -103,6 +106,10 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
+    pub fn new(tag: u8) -> Weights {
+        Weights { tag, blocks: vec![], changed: vec![], saved_blocks: 0, total: 0, live: 0 }
+    }
+
     pub fn get(&self, slot: u32) -> i64 {
         self.blocks[slot as usize / CHUNK_ROWS].get(slot as usize % CHUNK_ROWS)
     }
@@ -136,11 +143,11 @@ impl Weights {
 
     /// Forgets all slots; stored blocks stay until overwritten or deleted by the next save.
     pub fn clear(&mut self) {
-        *self = Weights { saved_blocks: self.saved_blocks.max(self.blocks.len()), ..Default::default() };
+        *self = Weights { saved_blocks: self.saved_blocks.max(self.blocks.len()), ..Weights::new(self.tag) };
     }
 
     pub fn save(&mut self, space: &Namespace, out: &mut dyn StateWriter) {
-        let key = |block: usize| space.key(TAG_WEIGHTS, &(block as u32).to_be_bytes());
+        let key = |block: usize| space.key(self.tag, &(block as u32).to_be_bytes());
         for (at, block) in self.blocks.iter().enumerate().filter(|(at, _)| self.changed[*at]) {
             out.put(&key(at), &block.encode());
         }
@@ -151,7 +158,7 @@ impl Weights {
 
     /// Reads the weights of `rows` slots back.
     pub fn load(&mut self, space: &Namespace, state: &dyn StateReader, rows: usize) -> Result<()> {
-        space.scan(state, TAG_WEIGHTS, &mut |suffix, value| {
+        space.scan(state, self.tag, &mut |suffix, value| {
             if split_slot(suffix)?.0 as usize != self.blocks.len() {
                 return Err(damaged("weights are not contiguous"));
             }

@@ -6,8 +6,8 @@ use datafusion_common::ScalarValue;
 use datafusion_expr_common::operator::Operator;
 use datafusion_physical_expr::expressions::{BinaryExpr, Column, IsNullExpr, Literal};
 use millpond_engine::ObjectId;
-use millpond_engine::plan::{Aggregate, AggregateKind, Expr, Plan};
-use std::collections::BTreeMap;
+use millpond_engine::plan::{Aggregate, AggregateKind, Expr, JoinKind, Plan};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Columns of every object.
@@ -109,12 +109,34 @@ pub struct Call {
 
 #[derive(Clone, Debug)]
 pub enum Query {
-    Input { object: ObjectId, columns: Vec<usize> },
-    Filter { input: Box<Query>, predicate: Scalar },
-    Project { input: Box<Query>, exprs: Vec<(Scalar, DataType)> },
-    Union { inputs: Vec<Query> },
-    Join { left: Box<Query>, right: Box<Query>, on: Vec<(usize, usize)>, filter: Option<Scalar>, nulls: bool },
-    Aggregate { input: Box<Query>, keys: Vec<(Scalar, DataType)>, calls: Vec<Call> },
+    Input {
+        object: ObjectId,
+        columns: Vec<usize>,
+    },
+    Filter {
+        input: Box<Query>,
+        predicate: Scalar,
+    },
+    Project {
+        input: Box<Query>,
+        exprs: Vec<(Scalar, DataType)>,
+    },
+    Union {
+        inputs: Vec<Query>,
+    },
+    Join {
+        kind: JoinKind,
+        left: Box<Query>,
+        right: Box<Query>,
+        on: Vec<(usize, usize)>,
+        filter: Option<Scalar>,
+        nulls: bool,
+    },
+    Aggregate {
+        input: Box<Query>,
+        keys: Vec<(Scalar, DataType)>,
+        calls: Vec<Call>,
+    },
 }
 
 impl Query {
@@ -124,7 +146,11 @@ impl Query {
             Query::Filter { input, .. } => input.types(),
             Query::Project { exprs, .. } => exprs.iter().map(|(_, t)| t.clone()).collect(),
             Query::Union { inputs } => inputs[0].types(),
-            Query::Join { left, right, .. } => [left.types(), right.types()].concat(),
+            Query::Join { kind, left, right, .. } => match kind {
+                JoinKind::Semi | JoinKind::Anti => left.types(),
+                JoinKind::Mark => [left.types(), vec![DataType::Boolean]].concat(),
+                _ => [left.types(), right.types()].concat(),
+            },
             Query::Aggregate { keys, calls, .. } => {
                 keys.iter().map(|(_, t)| t.clone()).chain(calls.iter().map(|c| c.output_type.clone())).collect()
             }
@@ -144,7 +170,8 @@ impl Query {
                 Plan::Project { input: Box::new(input.lower()), exprs, schema }
             }
             Query::Union { inputs } => Plan::UnionAll { inputs: inputs.iter().map(Query::lower).collect(), schema },
-            Query::Join { left, right, on, filter, nulls } => Plan::Join {
+            Query::Join { kind, left, right, on, filter, nulls } => Plan::Join {
+                kind: *kind,
                 left: Box::new(left.lower()),
                 right: Box::new(right.lower()),
                 on: on.iter().map(|(l, r)| (column(*l), column(*r))).collect(),
@@ -202,20 +229,9 @@ impl Query {
                     input.evaluate(objects, failed).into_iter().for_each(|(row, n)| add(&mut out, row, n));
                 }
             }
-            Query::Join { left, right, on, filter, nulls } => {
+            Query::Join { left, right, .. } => {
                 let (left, right) = (left.evaluate(objects, failed), right.evaluate(objects, failed));
-                for ((l, n), (r, m)) in left.iter().flat_map(|l| right.iter().map(move |r| (l, r))) {
-                    let equal =
-                        |(a, b): &(usize, usize)| l[*a].key() == r[*b].key() && (*nulls || l[*a] != Value::Null);
-                    let row = [l.clone(), r.clone()].concat();
-                    if on.iter().all(equal) {
-                        match filter.as_ref().map_or(Ok(true), |f| f.holds(&row)) {
-                            Ok(true) => add(&mut out, row, n * m),
-                            Ok(false) => {}
-                            Err(Failed) => *failed += n * m,
-                        }
-                    }
-                }
+                out = self.join(left, right, failed);
             }
             Query::Aggregate { input, keys, calls } => {
                 // Per group: what the rows feed each call.
@@ -237,6 +253,48 @@ impl Query {
                     };
                     add(&mut out, key.into_iter().chain(calls.iter().enumerate().map(result)).collect(), 1);
                 }
+            }
+        }
+        out
+    }
+    /// The joined rows of a [`Query::Join`].
+    fn join(&self, left: Rows, right: Rows, failed: &mut i64) -> Rows {
+        let Query::Join { kind, left: left_query, right: right_query, on, filter, nulls } = self else {
+            unreachable!()
+        };
+        let pad = |query: &Query| vec![Value::Null; query.types().len()];
+        let (mut out, mut left_matched, mut right_matched) = (Rows::new(), BTreeSet::new(), BTreeSet::new());
+        for ((l, n), (r, m)) in left.iter().flat_map(|l| right.iter().map(move |r| (l, r))) {
+            let equal = |(a, b): &(usize, usize)| l[*a].key() == r[*b].key() && (*nulls || l[*a] != Value::Null);
+            let row = [l.clone(), r.clone()].concat();
+            if !on.iter().all(equal) {
+                continue;
+            }
+            match filter.as_ref().map_or(Ok(true), |f| f.holds(&row)) {
+                Ok(true) => {
+                    left_matched.insert(l.clone());
+                    right_matched.insert(r.clone());
+                    if !matches!(kind, JoinKind::Semi | JoinKind::Anti | JoinKind::Mark) {
+                        add(&mut out, row, n * m);
+                    }
+                }
+                Ok(false) => {}
+                Err(Failed) => *failed += n * m,
+            }
+        }
+        for (l, n) in left {
+            let matched = left_matched.contains(&l);
+            match kind {
+                JoinKind::Left | JoinKind::Full if !matched => add(&mut out, [l, pad(right_query)].concat(), n),
+                JoinKind::Semi if matched => add(&mut out, l, n),
+                JoinKind::Anti if !matched => add(&mut out, l, n),
+                JoinKind::Mark => add(&mut out, [l, vec![Value::Bool(matched)]].concat(), n),
+                _ => {}
+            }
+        }
+        for (r, m) in right {
+            if matches!(kind, JoinKind::Right | JoinKind::Full) && !right_matched.contains(&r) {
+                add(&mut out, [pad(left_query), r].concat(), m);
             }
         }
         out
@@ -288,6 +346,9 @@ impl Call {
     }
 }
 
+const JOINS: [JoinKind; 7] =
+    [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full, JoinKind::Semi, JoinKind::Anti, JoinKind::Mark];
+
 /// Random queries over objects `1..=objects`.
 pub struct Generator<'a> {
     pub random: &'a mut Random,
@@ -299,7 +360,7 @@ impl Generator<'_> {
         if depth == 0 {
             return self.input();
         }
-        match self.random.below(10) {
+        match self.random.below(11) {
             0 | 1 => {
                 let input = Box::new(self.query(depth - 1));
                 let predicate = self.predicate(&input.types());
@@ -310,7 +371,7 @@ impl Generator<'_> {
                 self.project(input)
             }
             4 => self.union(depth),
-            5 | 6 => self.join(depth),
+            5..8 => self.join(depth),
             _ => self.aggregate(depth),
         }
     }
@@ -406,7 +467,8 @@ impl Generator<'_> {
         let all = [left_types, right_types].concat();
         let filter = self.random.chance(30).then(|| self.predicate(&all));
         let nulls = self.random.chance(30);
-        Query::Join { left: Box::new(left), right: Box::new(right), on, filter, nulls }
+        let kind = *self.random.pick(&JOINS);
+        Query::Join { kind, left: Box::new(left), right: Box::new(right), on, filter, nulls }
     }
 
     fn aggregate(&mut self, depth: usize) -> Query {

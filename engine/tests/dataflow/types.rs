@@ -10,7 +10,7 @@ use datafusion_physical_expr::expressions::Column;
 use millpond_engine::ObjectId;
 use millpond_engine::dataflow::Dataflow;
 use millpond_engine::delta::Delta;
-use millpond_engine::plan::{Aggregate, AggregateKind, Expr, Plan};
+use millpond_engine::plan::{Aggregate, AggregateKind, Expr, JoinKind, Plan};
 use millpond_engine::relation::Relation;
 use millpond_engine::row_error::RowErrors;
 use std::collections::{BTreeMap, HashMap};
@@ -81,6 +81,7 @@ fn plans(data_type: &DataType) -> Vec<Plan> {
         Plan::Aggregate { input: input(), keys: vec![], aggregates: calls(), schema: schema_of(&results) },
         Plan::Aggregate { input: input(), keys: vec![column.clone()], aggregates: calls(), schema: schema_of(&keyed) },
         Plan::Join {
+            kind: JoinKind::Full,
             left: input(),
             right: input(),
             on: vec![(column.clone(), column.clone())],

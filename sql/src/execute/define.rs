@@ -3,6 +3,7 @@
 
 use crate::ddl;
 use crate::error::{Error, Result};
+use crate::lower::meets_all_rows;
 use crate::rows::Limits;
 use crate::session::{Outcome, Session, complete};
 use crate::statement::{CreateView, DropNoun, Kind};
@@ -87,10 +88,10 @@ impl Session {
         }
     }
 
-    async fn create_view(&self, create: &CreateView, limits: &Limits) -> Result<()> {
+    async fn create_view(&mut self, create: &CreateView, limits: &Limits) -> Result<()> {
         let database = self.instance.database.clone();
-        let base = &self.instance.base;
-        let planned = view::plan_view(base, database.catalog(), &create.query, &create.columns).await?;
+        let planned = view::plan_view(&self.instance.base, database.catalog(), &create.query, &create.columns).await?;
+        let meets_all = meets_all_rows(&planned.plan);
         let request = database::CreateView {
             name: create.name.clone(),
             columns: planned.columns,
@@ -113,7 +114,7 @@ impl Session {
             };
             database.create_view(request, &flag, &progress)
         });
-        match limits.bound(&mut backfill).await {
+        let created = match limits.bound(&mut backfill).await {
             Ok(done) => match done? {
                 Err(error @ millpond_engine::Error::ViewFailing { .. }) => Err(Error::from(error).with_hint(
                     "The view was not created. Correct the row, or guard the expression: CASE WHEN x <> 0 THEN 1 / x END.",
@@ -128,7 +129,12 @@ impl Session {
                     Err(_) => Err(ended),
                 }
             }
+        };
+        if created.is_ok() && meets_all {
+            let text = "a join of the view has no equality: each change of one side looks at all rows of the other";
+            self.notice("NOTICE", "00000", text);
         }
+        created
     }
 
     pub(super) async fn drop_objects(

@@ -18,7 +18,7 @@ struct Sum {
 }
 
 /// `None` if the text is no interval, or one out of range.
-pub(super) fn parse_interval(text: &str) -> Option<Interval> {
+pub(crate) fn parse_interval(text: &str) -> Option<Interval> {
     let text = text.trim();
     let mut sum = Sum::default();
     if let Some(designated) = text.strip_prefix(['P', 'p']) {

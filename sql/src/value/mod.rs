@@ -15,3 +15,4 @@ pub use datetime::zone_offset_seconds;
 pub use decode::{ColumnDecoder, decode_parameter, quoted, utf8};
 pub use encode::Cells;
 pub(crate) use encode::interval_of_duration;
+pub(crate) use interval::parse_interval;
