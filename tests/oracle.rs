@@ -74,6 +74,10 @@ const VIEWS: &[&str] = &[
     "SELECT id, EXISTS (SELECT 1 FROM {b} r WHERE r.k = l.k) AS found FROM {a} l",
     "SELECT h.window_start, h.k, count(*) AS n, sum(h.x) AS sx FROM {h} GROUP BY h.window_start, h.k",
     "SELECT k, bool_and(x > 1) AS all_high, bool_or(t IS NULL) AS some_unnamed FROM {a} GROUP BY k",
+    "SELECT id FROM {a} WHERE x >= ALL (SELECT y FROM {b} WHERE y IS NOT NULL)",
+    "SELECT id FROM {a} l WHERE x < ANY (SELECT y FROM {b} r WHERE r.k = l.k)",
+    "SELECT l.id, r.id AS rid FROM {a} l LEFT JOIN {b} r ON l.k = r.k AND 3 = l.k",
+    "SELECT id FROM {a} l WHERE EXISTS (SELECT 1 FROM {b} r WHERE r.k = l.k HAVING count(*) = 0)",
     // what Postgres computes otherwise than DataFusion
     "SELECT id, k * 2 - id AS ki, x::int AS xi, id::text || coalesce(t, '') AS label, id / 3 AS q, id % 3 AS m FROM {a}",
     "SELECT to_char(ts, 'YYYY-MM-DD HH24:MI') AS minute, sum(n * 2) AS s, round(max(x)) AS hi FROM {s} GROUP BY 1",

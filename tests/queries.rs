@@ -199,11 +199,12 @@ impl Query {
     fn boolean(&mut self, scope: &Scope, depth: u32) -> String {
         if depth == 0 || self.random.chance(20) {
             let operator = *self.random.pick(&["=", "<>", "<", ">=", "IS DISTINCT FROM", "IS NOT DISTINCT FROM"]);
-            return format!("{} {operator} {}", self.column(scope), self.column(scope));
+            let left = if self.random.chance(15) { "2".to_owned() } else { self.column(scope) };
+            return format!("{left} {operator} {}", self.column(scope));
         }
         let depth = depth - 1;
         let not = *self.random.pick(&["", "NOT "]);
-        match self.random.below(10) {
+        match self.random.below(11) {
             0 => {
                 let (relation, alias) = self.random.pick(scope).clone();
                 format!("{alias}.{}", RELATIONS[relation].2)
@@ -235,7 +236,12 @@ impl Query {
                 let alone = vec![inner.clone()];
                 let (value, filter) = (self.column(&alone), self.boolean(&alone, 1));
                 let rows = format!("SELECT {value} FROM {} {} WHERE {filter}", RELATIONS[inner.0].0, inner.1);
-                format!("{} {not}IN ({rows})", self.column(scope))
+                if self.random.chance(50) {
+                    return format!("{} {not}IN ({rows})", self.column(scope));
+                }
+                let operator = *self.random.pick(&["=", "<>", "<", "<=", ">", ">="]);
+                let quantifier = *self.random.pick(&["ANY", "ALL"]);
+                format!("{} {operator} {quantifier} ({rows})", self.column(scope))
             }
         }
     }

@@ -38,9 +38,8 @@ pub(crate) struct PlannedView {
 }
 
 /// Optimiser rules that produce what has no incremental operator.
-const RULES_DROPPED: [&str; 4] = [
+const RULES_DROPPED: [&str; 3] = [
     "replace_distinct_aggregate",
-    "single_distinct_aggregation_to_group_by",
     "push_down_limit",
     // Makes semi joins of inner ones.
     "eliminate_join",
@@ -241,6 +240,10 @@ impl Visitor for Refusals {
     fn pre_visit_expr(&mut self, expr: &SqlExpr) -> ControlFlow<Error> {
         match expr {
             SqlExpr::Function(call) if call.over.is_some() => not_yet("a window function (OVER)", IN_THE_READER),
+            SqlExpr::Subquery(query) if !is_one_group(&query.body) => not_yet(
+                "a scalar subquery with GROUP BY, UNION or VALUES",
+                "Select one aggregate: (SELECT max(x) FROM t).",
+            ),
             SqlExpr::Function(call) if matches!(call.args, FunctionArguments::Subquery(_)) => {
                 not_yet("ARRAY (subquery)", "Write it as a join.")
             }
@@ -249,6 +252,15 @@ impl Visitor for Refusals {
             }
             _ => ControlFlow::Continue(()),
         }
+    }
+}
+
+/// Whether a query has one row if it aggregates.
+fn is_one_group(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty()),
+        SetExpr::Query(query) => is_one_group(&query.body),
+        _ => false,
     }
 }
 

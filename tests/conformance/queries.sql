@@ -32,11 +32,7 @@ SELECT * from (values (1),(2)) v(x) left join (values (1)) w(y) on x=y order by 
 -- differs: 0A000
 SELECT * from (values (1),(2)) v(x), lateral (select x+1 as z) l order by 1
 SELECT exists(select 1 where false)
--- no ALL (subquery)
--- differs: 0A000
 SELECT 1 = all(select 1)
--- no ANY (subquery) with an inequality
--- differs: 0A000
 SELECT 1 > any(select 0)
 SELECT 1 union select 1 union all select 2 order by 1
 SELECT 1 intersect select 1
@@ -79,3 +75,18 @@ SELECT t2.x, (NOT (t1.id = t2.id) OR t2.x < t1.id) FROM (VALUES (1,2),(2,NULL)) 
 SELECT l.id, r.id FROM (VALUES (1,1,1),(2,2,NULL)) l(id,k,x) LEFT JOIN (VALUES (1,1,1),(2,2,NULL)) r(id,k,y) ON l.k IS NOT DISTINCT FROM r.k WHERE l.x = r.y
 SELECT id FROM (VALUES (1),(2),(3)) t(id) WHERE nullif(id, 1) NOT IN (SELECT u.id FROM (VALUES (2)) u(id)) ORDER BY 1
 SELECT id FROM (VALUES (1),(2),(3)) t(id) WHERE nullif(id, 1) NOT IN (SELECT u.id FROM (VALUES (2)) u(id) WHERE u.id > 5) ORDER BY 1
+SELECT l.id, r.id FROM (VALUES (1,0),(2,1),(3,NULL)) l(id,x) LEFT JOIN (VALUES (1,0),(2,1)) r(id,k) ON l.x = r.k AND 0 = l.x ORDER BY 1
+SELECT r.id, l.id FROM (VALUES (1,0),(2,1)) r(id,k) RIGHT JOIN (VALUES (1,0),(2,1),(3,NULL)) l(id,x) ON l.x = r.k AND 0 < l.x AND 1 = l.x ORDER BY 2
+SELECT t, count(DISTINCT k) AS c, sum(id) AS s FROM (VALUES ('a',1,1),('a',1,2),('b',2,3)) r(t,k,id) GROUP BY t ORDER BY 1
+SELECT count(DISTINCT k) AS c, sum(DISTINCT id) AS s, sum(id) AS t FROM (VALUES (1,1),(1,2),(2,2)) r(k,id)
+
+-- ANY and ALL of queries.
+SELECT x, x > ALL (SELECT y FROM (VALUES (1),(0)) e(y)), x >= ANY (SELECT y FROM (VALUES (1),(0)) e(y)), x <> ANY (SELECT y FROM (VALUES (1),(0)) e(y)), x = ALL (SELECT y FROM (VALUES (1),(1)) e(y)) FROM (VALUES (0),(1),(2),(NULL)) l(x) ORDER BY 1
+SELECT x, x > ALL (SELECT y FROM (VALUES (1)) e(y) WHERE y > 5), x < ANY (SELECT y FROM (VALUES (1)) e(y) WHERE y > 5), x = ALL (SELECT y FROM (VALUES (1)) e(y) WHERE y > 5) FROM (VALUES (0),(NULL)) l(x) ORDER BY 1
+SELECT x, x > ALL (SELECT y FROM (VALUES (1),(NULL)) e(y)), x < ANY (SELECT y FROM (VALUES (1),(NULL)) e(y)), x <= ALL (SELECT y FROM (VALUES (1),(NULL)) e(y)), x <> ANY (SELECT y FROM (VALUES (1),(NULL)) e(y)) FROM (VALUES (0),(1),(2),(NULL)) l(x) ORDER BY 1
+SELECT x FROM (VALUES ('a'),('b'),('c')) l(x) WHERE x < SOME (SELECT y FROM (VALUES ('b'),('c')) e(y)) ORDER BY 1
+SELECT id FROM (VALUES (1,1),(2,2)) a(id,k) WHERE id <= ALL (SELECT y FROM (VALUES (1,1),(1,3)) b(k,y) WHERE b.k = a.k) ORDER BY 1
+SELECT id FROM (VALUES (1,1),(2,2),(3,NULL)) a(id,k) WHERE id <= ALL (SELECT max(y) FROM (VALUES (1,1)) b(k,y) WHERE b.k = a.k) ORDER BY 1
+SELECT id FROM (VALUES (1,1),(2,2),(3,NULL)) a(id,k) WHERE (id >= ANY (SELECT max(y) FROM (VALUES (1,1)) b(k,y) WHERE b.k = a.k)) IS NULL ORDER BY 1
+SELECT id FROM (VALUES (1,1),(2,2),(3,NULL)) a(id,k) WHERE EXISTS (SELECT 1 FROM (VALUES (1)) b(k) WHERE b.k = a.k HAVING count(*) = 0) ORDER BY 1
+SELECT id FROM (VALUES (1,1),(2,2),(3,NULL)) a(id,k) WHERE NOT EXISTS (SELECT 1 FROM (VALUES (1)) b(k) WHERE b.k = a.k HAVING count(*) = 0) ORDER BY 1

@@ -5,7 +5,7 @@ use datafusion::common::{DataFusionError, NullEquality, Result};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, Operator, binary_expr, lit};
+use datafusion::logical_expr::{BinaryExpr, Expr, Join, JoinType, LogicalPlan, Operator, binary_expr, lit};
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::optimizer::{ApplyOrder, Optimizer};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
@@ -20,13 +20,17 @@ use std::sync::Arc;
 /// - EliminateCrossJoin makes one list of the keys of joins below each other, and joins by all of them as the topmost
 ///   compared NULLs; ExtractEquijoinPredicate adds keys to those of a join whatever that does. They may only see joins
 ///   whose NULLs equal nothing ([`NullKeysAsFilter`]).
+/// - PushDownFilter finds `0 = x` again as `x = 0`, and takes `x = 0 AND 0 = x` for false ([`ConstantsRight`]).
+/// - SingleDistinctToGroupBy changes the type of a `sum` beside `count(DISTINCT x)`: left out.
 /// - What makes joins of subqueries asks them for their column, which a query that was found to be empty no longer tells
 ///   ([`EmptyMembership`]).
 pub(super) fn logical_rules() -> Result<Vec<Arc<dyn OptimizerRule + Send + Sync>>> {
     let mut rules = Optimizer::new().rules;
+    rules.retain(|rule| rule.name() != "single_distinct_aggregation_to_group_by");
     insert_before("eliminate_cross_join", Arc::new(NullKeysAsFilter), &mut rules)?;
     // Outer joins may have become inner ones, and conditions are about to be added to them.
     insert_before("push_down_filter", Arc::new(NullKeysAsFilter), &mut rules)?;
+    insert_before("push_down_filter", Arc::new(ConstantsRight), &mut rules)?;
     insert_before("decorrelate_predicate_subquery", Arc::new(EmptyMembership), &mut rules)?;
     rules.push(Arc::new(ExtractEquijoinPredicate::new()));
     Ok(rules)
@@ -94,6 +98,45 @@ fn filtered(join: Join) -> Join {
     let same = |(left, right): (Expr, Expr)| binary_expr(left, Operator::IsNotDistinctFrom, right);
     let filter = conjunction(join.on.into_iter().map(same).chain(join.filter));
     Join { on: Vec::new(), filter, null_equality: NullEquality::NullEqualsNothing, ..join }
+}
+
+/// `0 = x` in the filter of a join becomes `x = 0`, as it is everywhere else.
+#[derive(Debug)]
+struct ConstantsRight;
+
+impl OptimizerRule for ConstantsRight {
+    fn name(&self) -> &str {
+        "constants_right"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        let LogicalPlan::Join(Join { filter: Some(filter), .. }) = &plan else { return Ok(Transformed::no(plan)) };
+        let turned = filter.clone().transform_up(|expr| Ok(constant_right(expr)))?;
+        match plan {
+            LogicalPlan::Join(join) if turned.transformed => {
+                Ok(Transformed::yes(LogicalPlan::Join(Join { filter: Some(turned.data), ..join })))
+            }
+            plan => Ok(Transformed::no(plan)),
+        }
+    }
+}
+
+fn constant_right(expr: Expr) -> Transformed<Expr> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+            if left.column_refs().is_empty() && !right.column_refs().is_empty() =>
+        {
+            match op.swap() {
+                Some(swapped) => Transformed::yes(binary_expr(*right, swapped, *left)),
+                None => Transformed::no(binary_expr(*left, op, *right)),
+            }
+        }
+        expr => Transformed::no(expr),
+    }
 }
 
 /// `x IN (nothing)` is false, and NOT IN true, also for NULL.

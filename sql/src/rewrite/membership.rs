@@ -4,6 +4,10 @@
 //! x = ANY (query), x <> ALL (query)   x IN (query), x NOT IN (query)
 //! x IN (SELECT count(*) …)            x = (SELECT count(*) …): there is a row, of no rows too
 //! EXISTS (SELECT count(*) …)          true
+//! EXISTS (SELECT … HAVING c)          (SELECT c …) IS TRUE, without GROUP BY
+//! x > ALL (query)                     CASE WHEN there is no row THEN true WHEN NOT (x > the greatest) THEN false
+//!                                          WHEN there is a NULL, or x is NULL THEN NULL ELSE true END
+//! x > ANY (query)                     NOT (x <= ALL (query))
 //! x IN (query), as a value            CASE WHEN there is an x THEN true
 //!                                          WHEN there is a NULL, or x is NULL and there is a row THEN NULL
 //!                                          ELSE false END
@@ -28,12 +32,20 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 const VALUE: &str = "value of IN";
+const ROW: &str = "row of IN";
 const ROWS: &str = "rows of IN";
 const AS_VALUE: &str = "SELECT CASE \
     WHEN (SELECT count(*) FROM (SELECT 1) AS \"rows of IN\" (\"row of IN\") WHERE \"rows of IN\".\"row of IN\" = \"value of IN\") > 0 THEN true \
     WHEN (SELECT count(*) FROM (SELECT 1) AS \"rows of IN\" (\"row of IN\") WHERE \"rows of IN\".\"row of IN\" IS NULL) > 0 THEN NULL \
     WHEN \"value of IN\" IS NULL AND (SELECT count(*) FROM (SELECT 1) AS \"rows of IN\" (\"row of IN\")) > 0 THEN NULL \
     ELSE false END";
+
+/// `x op ALL (query)`; `TEST` compares with the least, the greatest or both.
+const OF_ALL: &str = "SELECT CASE \
+    WHEN (SELECT count(*) FROM (SELECT 1) AS \"rows of IN\" (\"row of IN\")) = 0 THEN true \
+    WHEN NOT (TEST) THEN false \
+    WHEN \"value of IN\" IS NULL OR (SELECT count(*) - count(\"row of IN\") FROM (SELECT 1) AS \"rows of IN\" (\"row of IN\")) > 0 THEN NULL \
+    ELSE true END";
 
 /// Nodes that the values of one statement may copy: each copies its operands, which may have values in them.
 const COPIED_NODES_MAX: usize = 20_000;
@@ -44,7 +56,7 @@ const COPIED_NODES_MAX: usize = 20_000;
 /// 0A000 for EXISTS of a query with OFFSET, NOT IN that cannot be written out, and IN of an aggregate; 54001 for more than
 /// [`COPIED_NODES_MAX`].
 pub(super) fn rewrite(statement: &mut Statement, is_aggregate: IsAggregate<'_>) -> Result<()> {
-    let spelled = walk_mut(statement, &mut Tests { is_aggregate });
+    let spelled = walk_mut(statement, &mut Tests { is_aggregate, nodes: 0 });
     let done =
         if spelled.is_continue() { walk_mut(statement, &mut Values { is_aggregate, nodes: 0 }) } else { spelled };
     match done {
@@ -56,6 +68,8 @@ pub(super) fn rewrite(statement: &mut Statement, is_aggregate: IsAggregate<'_>) 
 /// One spelling for each test.
 struct Tests<'a> {
     is_aggregate: IsAggregate<'a>,
+    /// Copied so far.
+    nodes: usize,
 }
 
 impl VisitorMut for Tests<'_> {
@@ -72,8 +86,14 @@ impl VisitorMut for Tests<'_> {
 }
 
 impl Tests<'_> {
-    fn spelled(&self, expr: Expr) -> Result<Expr> {
+    fn spelled(&mut self, expr: Expr) -> Result<Expr> {
         let (value, subquery, negated) = match expr {
+            Expr::AnyOp { left, compare_op, right, .. } if is_query(&right) && compare_op != BinaryOperator::Eq => {
+                return self.compared(&left, &compare_op, *right, false);
+            }
+            Expr::AllOp { left, compare_op, right } if is_query(&right) && compare_op != BinaryOperator::NotEq => {
+                return self.compared(&left, &compare_op, *right, true);
+            }
             Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, is_some } => match *right {
                 Expr::Subquery(query) => (left, query, false),
                 right => {
@@ -87,6 +107,10 @@ impl Tests<'_> {
             Expr::InSubquery { expr, subquery, negated } => (expr, subquery, negated),
             Expr::Exists { subquery, negated } if self.has_one_row(&subquery) => {
                 return Ok(Expr::Value(Value::Boolean(!negated).into()));
+            }
+            Expr::Exists { subquery, negated } if filters_its_row(&subquery) => {
+                let row = Box::new(Expr::Subquery(condition_of_row(subquery)?));
+                return Ok(if negated { Expr::IsNotTrue(row) } else { Expr::IsTrue(row) });
             }
             Expr::Exists { subquery, .. } if skips_rows(&subquery) => {
                 return Err(Error::unsupported(
@@ -103,12 +127,81 @@ impl Tests<'_> {
         Ok(Expr::Nested(Box::new(Expr::BinaryOp { left: value, op, right: Box::new(Expr::Subquery(subquery)) })))
     }
 
+    /// `value op ANY (query)` or `ALL`, where it is not IN.
+    fn compared(&mut self, value: &Expr, op: &BinaryOperator, query: Expr, all: bool) -> Result<Expr> {
+        use BinaryOperator as O;
+        let Expr::Subquery(rows) = query else { return Err(Error::internal("ANY and ALL of no query")) };
+        if self.has_one_row(&rows) {
+            return Ok(Expr::Nested(Box::new(binary(value.clone(), op.clone(), Expr::Subquery(rows)))));
+        }
+        // What is true of all rows, or false of any.
+        let (of_all, extremes): (&str, &[&str]) = match (op, all) {
+            (O::Gt, true) | (O::LtEq, false) => (">", &["max"]),
+            (O::GtEq, true) | (O::Lt, false) => (">=", &["max"]),
+            (O::Lt, true) | (O::GtEq, false) => ("<", &["min"]),
+            (O::LtEq, true) | (O::Gt, false) => ("<=", &["min"]),
+            (O::Eq, true) | (O::NotEq, false) => ("=", &["min", "max"]),
+            _ => {
+                return Err(Error::unsupported(
+                    format!("{op} with ANY or ALL of a query is not supported"),
+                    "There are =, <>, <, <=, > and >=; else write EXISTS (SELECT ...).",
+                ));
+            }
+        };
+        self.nodes += 4 * (nodes(value) + nodes(rows.as_ref()));
+        if self.nodes > COPIED_NODES_MAX {
+            return Err(too_deep());
+        }
+        let test = |extreme: &&str| {
+            let query = "(SELECT 1) AS \"rows of IN\" (\"row of IN\")";
+            format!("\"value of IN\" {of_all} (SELECT {extreme}(\"row of IN\") FROM {query})")
+        };
+        let test = extremes.iter().map(test).collect::<Vec<_>>().join(" AND ");
+        let plain = plain_column(&rows, self.is_aggregate);
+        let found = filled(&OF_ALL.replace("TEST", &test), Filled { value, rows: &rows, plain })?;
+        Ok(if all { found } else { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(found) } })
+    }
+
     /// Whether the query aggregates without groups, and nothing may take its row away.
     fn has_one_row(&self, query: &Query) -> bool {
         let SetExpr::Select(select) = query.body.as_ref() else { return false };
         let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
         !grouped && select.having.is_none() && !is_limited(query) && !aggregates(select, self.is_aggregate).is_empty()
     }
+}
+
+fn is_query(expr: &Expr) -> bool {
+    matches!(expr, Expr::Subquery(_))
+}
+
+fn too_deep() -> Error {
+    Error::new("54001", "IN, ANY or ALL (query) is nested too deeply").with_hint("Use a join.")
+}
+
+/// Whether the query has HAVING without GROUP BY: one row, or none.
+fn filters_its_row(query: &Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else { return false };
+    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    !grouped && select.having.is_some() && !is_limited(query)
+}
+
+fn condition_of_row(mut query: Box<Query>) -> Result<Box<Query>> {
+    query.order_by = None;
+    let SetExpr::Select(select) = &mut *query.body else { return Err(Error::internal("HAVING without SELECT")) };
+    select.distinct = None;
+    select.projection = select.having.take().into_iter().map(SelectItem::UnnamedExpr).collect();
+    Ok(query)
+}
+
+/// The expression that a template selects, its operands put in.
+fn filled(template: &str, mut operands: Filled<'_>) -> Result<Expr> {
+    let mut template = parse_query(template)?;
+    let select = crate::dml::select_of(&mut template)?;
+    let Some(SelectItem::UnnamedExpr(expr)) = select.projection.first_mut() else {
+        return Err(Error::internal("not a CASE"));
+    };
+    let _ = walk_mut(expr, &mut operands);
+    Ok(Expr::Nested(Box::new(std::mem::replace(expr, Expr::Value(Value::Null.into())))))
 }
 
 fn skips_rows(query: &Query) -> bool {
@@ -198,7 +291,7 @@ impl Values<'_> {
     fn copies(&mut self, nodes: usize) -> Result<()> {
         self.nodes += nodes;
         match self.nodes > COPIED_NODES_MAX {
-            true => Err(Error::new("54001", "IN (query) is nested too deeply").with_hint("Use a join.")),
+            true => Err(too_deep()),
             false => Ok(()),
         }
     }
@@ -219,13 +312,7 @@ impl Values<'_> {
             ));
         }
         self.copies(3 * (nodes(value) + nodes(rows)))?;
-        let mut template = parse_query(AS_VALUE)?;
-        let select = crate::dml::select_of(&mut template)?;
-        let Some(SelectItem::UnnamedExpr(expr)) = select.projection.first_mut() else {
-            return Err(Error::internal("not a CASE"));
-        };
-        let _ = walk_mut(expr, &mut Filled { value, rows });
-        Ok(Expr::Nested(Box::new(std::mem::replace(expr, Expr::Value(Value::Null.into())))))
+        filled(AS_VALUE, Filled { value, rows, plain: None })
     }
 
     fn is_aggregate_call(&self, expr: &Expr) -> bool {
@@ -377,20 +464,50 @@ impl VisitorMut for Inside<'_, '_> {
     }
 }
 
-/// Puts the operands into [`AS_VALUE`]. After the visit of a place, so that what has been put there is not visited.
+/// The one column of a query that neither aggregates nor limits its rows.
+fn plain_column(query: &Query, is_aggregate: IsAggregate<'_>) -> Option<Expr> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    match select.projection.first()? {
+        SelectItem::UnnamedExpr(column) | SelectItem::ExprWithAlias { expr: column, .. }
+            if is_plain(select, is_aggregate) && !is_limited(query) =>
+        {
+            Some(column.clone())
+        }
+        _ => None,
+    }
+}
+
+/// Puts the operands into a template. After the visit of a place, so that what has been put there is not visited.
 struct Filled<'a> {
     value: &'a Expr,
     rows: &'a Query,
+    /// The column of the rows, which then aggregate it themselves: a query in FROM may not name what is around it.
+    plain: Option<Expr>,
+}
+
+impl Filled<'_> {
+    fn direct(&self, query: &Query) -> Option<Query> {
+        let column = self.plain.as_ref()?;
+        let SetExpr::Select(template) = query.body.as_ref() else { return None };
+        let mut projection = template.projection.clone();
+        let _ = walk_mut(&mut projection, &mut Put { name: ROW, expr: column });
+        let mut direct = self.rows.clone();
+        direct.order_by = None;
+        crate::dml::select_of(&mut direct).ok()?.projection = projection;
+        Some(direct)
+    }
 }
 
 impl VisitorMut for Filled<'_> {
     type Break = ();
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if matches!(expr, Expr::Identifier(name) if name.value == VALUE) {
-            *expr = Expr::Nested(Box::new(self.value.clone()));
+        if let Expr::Subquery(query) = expr
+            && let Some(direct) = self.direct(query)
+        {
+            **query = direct;
         }
-        ControlFlow::Continue(())
+        Put { name: VALUE, expr: self.value }.post_visit_expr(expr)
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
@@ -398,6 +515,23 @@ impl VisitorMut for Filled<'_> {
             && alias.name.value == ROWS
         {
             **subquery = self.rows.clone();
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Puts an expression where a template has a name.
+struct Put<'a> {
+    name: &'static str,
+    expr: &'a Expr,
+}
+
+impl VisitorMut for Put<'_> {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if matches!(expr, Expr::Identifier(name) if name.value == self.name) {
+            *expr = Expr::Nested(Box::new(self.expr.clone()));
         }
         ControlFlow::Continue(())
     }
