@@ -5,8 +5,8 @@
 //! HOP(t, ts, slide, size)  SELECT *, date_bin(slide, ts) - i * slide AS window_start, …
 //!                            WHERE ts < window_start + size     for i in 0 .. ⌈size / slide⌉, UNION ALL
 //! ```
-//! Both are linear, so views keep nothing for them; HOP reads its relation once for each window of a row. A row without a time is in no window of HOP, and in TUMBLE's that has
-//! neither start nor end. (Arguments as in RisingWave.)
+//! Both are linear, so views keep nothing for them; HOP reads its relation once for each window of a row. A row without a
+//! time is in no window of HOP, and in TUMBLE's that has neither start nor end. (Arguments as in RisingWave.)
 
 use super::build::argument;
 use crate::dialect::spell;
